@@ -1,0 +1,178 @@
+package preference
+
+import (
+	"time"
+
+	"accord/domain/fault"
+)
+
+// Apply decides whether the change is valid on these preferences and returns the next version. Errors: Invalid names
+// the field (unknown channel), NotFound an unknown device, Conflict "channel-required" and
+// "push-permission-required". A withdrawal is refused only for what does not exist or may not be switched off.
+func (p Preferences) Apply(c Change, at time.Time, source Source) (Preferences, error) {
+	if c.IsZero() {
+		return p, fault.OnField("", "empty_change", "nothing to change")
+	}
+	next := p.clone()
+	next.version++
+	for _, step := range []func(*Preferences, changeDoc, time.Time, Source) error{
+		applySwitches, applyRegistration, applyDeviceSwitches, applyRelease, applyEmail,
+	} {
+		if err := step(&next, c.c, at.UTC(), source); err != nil {
+			return p, err
+		}
+	}
+	next.consent(c.c)
+	return next, nil
+}
+
+func applySwitches(p *Preferences, d changeDoc, at time.Time, source Source) error {
+	turnsOn := d.Push != nil && *d.Push
+	if d.Push != nil {
+		p.push = Choice{Enabled: *d.Push, At: at, Source: source}
+	}
+	for key, on := range d.Channels {
+		ch, known := p.catalogue.Channel(key)
+		if !known {
+			return fault.OnField("channels."+string(key), "unknown_channel", "is not a channel of the catalogue")
+		}
+		if ch.Required && !on {
+			return fault.New(fault.Conflict, "channel-required", "channel %s is required and cannot be switched off", key)
+		}
+		turnsOn = turnsOn || on
+		p.channels[key] = Choice{Enabled: on, At: at, Source: source}
+	}
+	if turnsOn && source == FromApp && !p.hasPermission() {
+		return fault.New(fault.Conflict, "push-permission-required",
+			"turning push or a channel on needs a device whose OS permission is granted")
+	}
+	return nil
+}
+
+func (p Preferences) hasPermission() bool {
+	for _, d := range p.devices {
+		if d.Permission == Granted {
+			return true
+		}
+	}
+	return false
+}
+
+func applyRegistration(p *Preferences, d changeDoc, at time.Time, _ Source) error {
+	r := d.Register
+	if r == nil {
+		return nil
+	}
+	// A token addresses one installation: a device that comes back under a new id takes its token along.
+	kept := p.devices[:0]
+	for _, other := range p.devices {
+		if other.Token != r.Token || other.ID == r.Device {
+			kept = append(kept, other)
+		}
+	}
+	p.devices = kept
+	dev := Device{ID: r.Device, Enabled: true, RegisteredAt: at}
+	i, known := p.find(r.Device)
+	if known {
+		dev = p.devices[i]
+	}
+	dev.Platform, dev.Token, dev.Permission, dev.AppVersion, dev.Locale, dev.UpdatedAt =
+		r.Platform, r.Token, r.Permission, r.AppVersion, r.Locale, at
+	if known {
+		p.devices[i] = dev
+		return nil
+	}
+	if len(p.devices) >= MaxDevices {
+		return fault.New(fault.Conflict, "too-many-devices", "a customer has at most %d devices; release one first", MaxDevices)
+	}
+	p.devices = append(p.devices[:i], append([]Device{dev}, p.devices[i:]...)...)
+	return nil
+}
+
+// MaxDevices per customer is the push provider's own limit: it drops the oldest subscription past it, unasked.
+const MaxDevices = 20
+
+func applyDeviceSwitches(p *Preferences, d changeDoc, at time.Time, _ Source) error {
+	if d.Device == "" {
+		return nil
+	}
+	i, known := p.find(d.Device)
+	if !known {
+		return errNoDevice
+	}
+	dev := &p.devices[i]
+	if d.Enabled != nil {
+		dev.Enabled = *d.Enabled
+	}
+	for key, on := range d.Topics {
+		ch, known := p.catalogue.Channel(key)
+		if !known {
+			return fault.OnField("channels."+string(key), "unknown_channel", "is not a channel of the catalogue")
+		}
+		if ch.Required && !on {
+			return fault.New(fault.Conflict, "channel-required", "channel %s is required and cannot be switched off", key)
+		}
+		if dev.Channels == nil {
+			dev.Channels = map[ChannelKey]bool{}
+		}
+		dev.Channels[key] = on
+	}
+	dev.UpdatedAt = at
+	return nil
+}
+
+var errNoDevice = fault.New(fault.NotFound, "not-found", "no such device")
+
+func applyRelease(p *Preferences, d changeDoc, _ time.Time, _ Source) error {
+	if d.Release == "" {
+		return nil
+	}
+	i, known := p.find(d.Release)
+	if d.Token != "" {
+		if known && p.devices[i].Token == d.Token {
+			p.devices = append(p.devices[:i], p.devices[i+1:]...)
+		}
+		return nil
+	}
+	if !known {
+		return errNoDevice
+	}
+	p.devices = append(p.devices[:i], p.devices[i+1:]...)
+	return nil
+}
+
+func applyEmail(p *Preferences, d changeDoc, at time.Time, source Source) error {
+	if d.Email != "" {
+		p.email = Email{Status: d.Email, At: at, Source: source}
+	}
+	return nil
+}
+
+// consent derives the purposes that the change speaks about. A purpose that several channels share is granted while
+// any of them is on.
+func (p *Preferences) consent(d changeDoc) {
+	touched := map[PurposeID]bool{}
+	for key := range d.Channels {
+		if ch, _ := p.catalogue.Channel(key); ch.Purpose != "" {
+			touched[ch.Purpose] = true
+		}
+	}
+	if d.Email != "" && p.catalogue.emailPurpose != "" {
+		touched[p.catalogue.emailPurpose] = true
+	}
+	for purpose := range touched {
+		p.purposes[purpose] = ConsentWithdrawn
+		if p.wants(purpose) {
+			p.purposes[purpose] = ConsentGranted
+		}
+	}
+}
+
+func (p Preferences) wants(purpose PurposeID) bool {
+	for _, ch := range p.catalogue.channels {
+		if ch.Purpose == purpose && p.Channel(ch.Key).Enabled {
+			return true
+		}
+	}
+	return p.catalogue.emailPurpose == purpose && p.email.Status == Subscribed
+}

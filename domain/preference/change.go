@@ -1,0 +1,209 @@
+package preference
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"accord/domain/fault"
+)
+
+// Kind tells a change that lets us send more from one that lets us send less.
+type Kind string
+
+const (
+	Grant      Kind = "grant"
+	Withdrawal Kind = "withdrawal"
+)
+
+// Registration is what an app tells about a device.
+type Registration struct {
+	Device     DeviceID   `json:"device"`
+	Platform   Platform   `json:"platform"`
+	Token      string     `json:"token"`
+	Permission Permission `json:"permission"`
+	AppVersion string     `json:"app_version,omitempty"`
+	Locale     string     `json:"locale,omitempty"`
+}
+
+// Change is one requested change. It says what shall hold afterwards, not what differs, so repeating it changes
+// nothing. Build it with SwitchPush, SwitchDevice, RegisterDevice, ReleaseDevice or SetEmail; the zero value is
+// refused everywhere.
+type Change struct{ c changeDoc }
+
+type changeDoc struct {
+	Push     *bool               `json:"push,omitempty"`
+	Channels map[ChannelKey]bool `json:"channels,omitempty"`
+	Register *Registration       `json:"register,omitempty"`
+	Device   DeviceID            `json:"device,omitempty"`
+	Enabled  *bool               `json:"device_enabled,omitempty"`
+	Topics   map[ChannelKey]bool `json:"device_channels,omitempty"`
+	Release  DeviceID            `json:"release,omitempty"`
+	Token    string              `json:"release_token,omitempty"`
+	Email    EmailStatus         `json:"email,omitempty"`
+	Wording  *Wording            `json:"wording,omitempty"`
+}
+
+// SwitchPush sets the global switch (nil leaves it) and channels. At least one of them must be given.
+func SwitchPush(enabled *bool, channels map[ChannelKey]bool, wording *Wording) (Change, error) {
+	if enabled == nil && len(channels) == 0 {
+		return Change{}, fault.OnField("", "empty_change", "must set enabled or at least one channel")
+	}
+	return withWording(changeDoc{Push: enabled, Channels: maps.Clone(channels)}, wording)
+}
+
+// SwitchDevice sets the device-level switches (nil leaves one). At least one of them must be given.
+func SwitchDevice(id DeviceID, enabled *bool, channels map[ChannelKey]bool) (Change, error) {
+	if enabled == nil && len(channels) == 0 {
+		return Change{}, fault.OnField("", "empty_change", "must set enabled or at least one channel")
+	}
+	return Change{changeDoc{Device: id, Enabled: enabled, Topics: maps.Clone(channels)}}, nil
+}
+
+var localePattern = regexp.MustCompile(`^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$`)
+
+// RegisterDevice registers or refreshes a device. Every broken rule is reported at once.
+func RegisterDevice(r Registration) (Change, error) {
+	var bad []fault.Field
+	if r.Platform != IOS && r.Platform != Android && r.Platform != Web {
+		bad = append(bad, fault.Field{Path: "platform", Code: "not_allowed", Message: "must be ios, android or web"})
+	}
+	if r.Token == "" || len(r.Token) > 4096 || strings.ContainsFunc(r.Token, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
+		bad = append(bad, fault.Field{Path: "token", Code: "invalid_token", Message: "must be 1 to 4096 bytes without white space"})
+	}
+	if !slices.Contains([]Permission{Granted, Denied, Provisional, Undetermined}, r.Permission) {
+		bad = append(bad, fault.Field{Path: "permission", Code: "not_allowed", Message: "must be granted, denied, provisional or undetermined"})
+	}
+	if len(r.AppVersion) > 64 {
+		bad = append(bad, fault.Field{Path: "app_version", Code: "too_long", Message: "must be at most 64 bytes"})
+	}
+	if r.Locale != "" && (len(r.Locale) > 35 || !localePattern.MatchString(r.Locale)) {
+		bad = append(bad, fault.Field{Path: "locale", Code: "invalid_locale", Message: "must be a language tag such as en or de-CH"})
+	}
+	if len(bad) > 0 {
+		return Change{}, fault.OnFields(bad...)
+	}
+	return Change{changeDoc{Register: &r}}, nil
+}
+
+// ReleaseDevice signs a device out: its token is released.
+func ReleaseDevice(id DeviceID) Change { return Change{changeDoc{Release: id}} }
+
+// ReleaseMovedToken takes a device away whose token somebody else has registered since. It changes nothing when the
+// device has another token by now.
+func ReleaseMovedToken(id DeviceID, token string) Change {
+	return Change{changeDoc{Release: id, Token: token}}
+}
+
+// SetEmail subscribes or unsubscribes from e-mail marketing.
+func SetEmail(status EmailStatus, wording *Wording) (Change, error) {
+	if status != Subscribed && status != Unsubscribed {
+		return Change{}, fault.OnField("marketing.status", "not_allowed", "must be subscribed or unsubscribed")
+	}
+	return withWording(changeDoc{Email: status}, wording)
+}
+
+func withWording(doc changeDoc, w *Wording) (Change, error) {
+	if w != nil {
+		var bad []fault.Field
+		if w.ID == "" || len(w.ID) > 255 {
+			bad = append(bad, fault.Field{Path: "wording.id", Code: "invalid_id", Message: "must be 1 to 255 bytes"})
+		}
+		if len(w.Locale) > 35 || !localePattern.MatchString(w.Locale) {
+			bad = append(bad, fault.Field{Path: "wording.locale", Code: "invalid_locale", Message: "must be a language tag such as en or de-CH"})
+		}
+		if len(bad) > 0 {
+			return Change{}, fault.OnFields(bad...)
+		}
+		copied := *w
+		doc.Wording = &copied
+	}
+	return Change{doc}, nil
+}
+
+// Wording the person was shown, nil when none was named.
+func (c Change) Wording() *Wording { return c.c.Wording }
+
+// IsZero reports a Change nobody built.
+func (c Change) IsZero() bool {
+	d := c.c
+	return d.Push == nil && len(d.Channels) == 0 && d.Register == nil && d.Device == "" && d.Release == "" && d.Email == ""
+}
+
+// Kind is Withdrawal as soon as the change says "off" anywhere. It does not look at what held before: whoever repeats
+// a withdrawal means it, and a change that waits in the queue cannot turn from one kind into the other.
+func (c Change) Kind() Kind {
+	d := c.c
+	off := func(m map[ChannelKey]bool) bool { return slices.Contains(slices.Collect(maps.Values(m)), false) }
+	switch {
+	case d.Release != "", d.Email == Unsubscribed, d.Push != nil && !*d.Push, d.Enabled != nil && !*d.Enabled,
+		off(d.Channels), off(d.Topics), d.Register != nil && !d.Register.Permission.Delivers():
+		return Withdrawal
+	}
+	return Grant
+}
+
+// Targets the change must reach, in the order of Targets: the CRM always, the push provider for anything about push
+// or devices, the CMP where a purpose is linked; never the one it came from.
+func (c Change) Targets(cat *Catalogue, source Source) []Target {
+	cmp := c.c.Email != "" && cat.EmailPurpose() != ""
+	for key := range c.c.Channels {
+		ch, _ := cat.Channel(key)
+		cmp = cmp || ch.Purpose != ""
+	}
+	concerned := map[Target]bool{CRM: true, Push: c.c.Email == "", CMP: cmp}
+	var out []Target
+	for _, t := range Targets {
+		if concerned[t] && t != source.origin() {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// Token registered by the change, empty when it registers none.
+func (c Change) Token() string {
+	if c.c.Register == nil {
+		return ""
+	}
+	return c.c.Register.Token
+}
+
+// Summary is one line for operators, without personal data.
+func (c Change) Summary() string {
+	d := c.c
+	var parts []string
+	onOff := map[bool]string{true: "on", false: "off"}
+	list := func(prefix string, m map[ChannelKey]bool) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			parts = append(parts, fmt.Sprintf("%s %s %s", prefix, k, onOff[m[k]]))
+		}
+	}
+	if d.Push != nil {
+		parts = append(parts, "push "+onOff[*d.Push])
+	}
+	list("channel", d.Channels)
+	if d.Register != nil {
+		parts = append(parts, fmt.Sprintf("register %s device, permission %s", d.Register.Platform, d.Register.Permission))
+	}
+	if d.Enabled != nil {
+		parts = append(parts, "device "+onOff[*d.Enabled])
+	}
+	list("device channel", d.Topics)
+	if d.Release != "" {
+		parts = append(parts, "release device")
+	}
+	if d.Email != "" {
+		parts = append(parts, "e-mail marketing "+string(d.Email))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// MarshalJSON is the stored form.
+func (c Change) MarshalJSON() ([]byte, error) { return json.Marshal(c.c) }
+
+// UnmarshalJSON reads the stored form back without checking today's rules.
+func (c *Change) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &c.c) }

@@ -1,0 +1,152 @@
+package preference
+
+// Blocker is a reason why a notification may not be sent.
+type Blocker string
+
+// In the order in which they are named.
+const (
+	BlockedByPermission    Blocker = "os_permission"
+	BlockedByDevice        Blocker = "device_disabled"
+	BlockedByDeviceChannel Blocker = "device_channel_disabled"
+	BlockedByPush          Blocker = "push_disabled"
+	BlockedByChannel       Blocker = "channel_disabled"
+	BlockedByConsent       Blocker = "consent_withdrawn"
+	BlockedByHold          Blocker = "hold"
+	BlockedByQuietHours    Blocker = "quiet_hours"
+	// E-mail only: the customer is not subscribed.
+	BlockedBySubscription Blocker = "email_unsubscribed"
+)
+
+// Effect says whether one channel reaches one device, and names every reason that stands in the way.
+type Effect struct {
+	Channel     ChannelKey
+	Device      DeviceID
+	Deliverable bool
+	BlockedBy   []Blocker
+}
+
+// Hold is a "do not send" that a withdrawal under way imposes. The zero value withholds nothing.
+type Hold struct {
+	push    bool
+	email   bool
+	channel map[ChannelKey]bool
+	device  map[DeviceID]bool
+	topic   map[DeviceID]map[ChannelKey]bool
+}
+
+// Hold is what the change withholds from the moment it is accepted until it ends.
+func (c Change) Hold() Hold {
+	d := c.c
+	h := Hold{push: d.Push != nil && !*d.Push, email: d.Email == Unsubscribed, channel: offs(d.Channels), device: map[DeviceID]bool{}}
+	switch {
+	case d.Release != "":
+		h.device[d.Release] = true
+	case d.Register != nil && !d.Register.Permission.Delivers():
+		h.device[d.Register.Device] = true
+	case d.Enabled != nil && !*d.Enabled:
+		h.device[d.Device] = true
+	}
+	if topics := offs(d.Topics); len(topics) > 0 {
+		h.topic = map[DeviceID]map[ChannelKey]bool{d.Device: topics}
+	}
+	return h
+}
+
+func offs(m map[ChannelKey]bool) map[ChannelKey]bool {
+	out := map[ChannelKey]bool{}
+	for k, on := range m {
+		if !on {
+			out[k] = true
+		}
+	}
+	return out
+}
+
+func (h Hold) covers(key ChannelKey, id DeviceID) bool {
+	return h.push || h.channel[key] || h.device[id] || h.topic[id][key]
+}
+
+// Effective lists every channel on every device: channels in catalogue order, devices by id.
+func (p Preferences) Effective(holds []Hold) []Effect {
+	out := make([]Effect, 0, len(p.catalogue.channels)*len(p.devices))
+	for _, ch := range p.catalogue.channels {
+		for _, dev := range p.devices {
+			blocked := p.blockers(ch, dev, holds)
+			out = append(out, Effect{Channel: ch.Key, Device: dev.ID, Deliverable: len(blocked) == 0, BlockedBy: blocked})
+		}
+	}
+	return out
+}
+
+func (p Preferences) blockers(ch Channel, dev Device, holds []Hold) []Blocker {
+	var out []Blocker
+	add := func(yes bool, b Blocker) {
+		if yes {
+			out = append(out, b)
+		}
+	}
+	topic, switched := dev.Channels[ch.Key]
+	add(!dev.Permission.Delivers(), BlockedByPermission)
+	add(!dev.Enabled, BlockedByDevice)
+	add(switched && !topic && !ch.Required, BlockedByDeviceChannel)
+	return append(out, p.channelBlockers(ch, dev.ID, holds)...)
+}
+
+// channelBlockers are the reasons that do not depend on the device, but for a hold on it.
+func (p Preferences) channelBlockers(ch Channel, id DeviceID, holds []Hold) []Blocker {
+	var out []Blocker
+	add := func(yes bool, b Blocker) {
+		if yes {
+			out = append(out, b)
+		}
+	}
+	held := false
+	for _, h := range holds {
+		held = held || h.covers(ch.Key, id)
+	}
+	add(!p.push.Enabled, BlockedByPush)
+	add(!p.Channel(ch.Key).Enabled, BlockedByChannel)
+	add(ch.Purpose != "" && p.Purpose(ch.Purpose) == ConsentWithdrawn, BlockedByConsent)
+	add(held, BlockedByHold)
+	return out
+}
+
+// Deliverability answers "may we send on this channel, and if not, why": deliverable when at least one device can be
+// reached. BlockedBy then is empty; otherwise it names the reasons of the device that comes closest.
+type Deliverability struct {
+	Channel     ChannelKey
+	Deliverable bool
+	BlockedBy   []Blocker
+	Devices     []Effect
+}
+
+// Deliverability of one channel. It agrees with Effective: both are made of the same blockers.
+func (p Preferences) Deliverability(ch Channel, holds []Hold) Deliverability {
+	out := Deliverability{Channel: ch.Key, BlockedBy: append([]Blocker{BlockedByPermission}, p.channelBlockers(ch, "", holds)...)}
+	for i, dev := range p.devices {
+		blocked := p.blockers(ch, dev, holds)
+		out.Devices = append(out.Devices, Effect{Channel: ch.Key, Device: dev.ID, Deliverable: len(blocked) == 0, BlockedBy: blocked})
+		if i == 0 || len(blocked) < len(out.BlockedBy) {
+			out.BlockedBy = blocked
+		}
+	}
+	out.Deliverable = len(out.BlockedBy) == 0
+	return out
+}
+
+// EmailBlockers names every reason why no marketing e-mail may be sent; none means it may.
+func (p Preferences) EmailBlockers(holds []Hold) []Blocker {
+	var out []Blocker
+	if p.email.Status != Subscribed {
+		out = append(out, BlockedBySubscription)
+	}
+	if purpose := p.catalogue.emailPurpose; purpose != "" && p.Purpose(purpose) == ConsentWithdrawn {
+		out = append(out, BlockedByConsent)
+	}
+	for _, h := range holds {
+		if h.email {
+			return append(out, BlockedByHold)
+		}
+	}
+	return out
+}

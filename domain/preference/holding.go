@@ -1,0 +1,198 @@
+package preference
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Item is one thing a target holds about a customer, such as the CRM's state of a channel.
+type Item struct {
+	Kind ItemKind
+	Key  string // channel, token or purpose; empty for the kinds there is only one of
+}
+
+// ItemKind says what an Item is about.
+type ItemKind string
+
+const (
+	EmailItem     ItemKind = "email"     // crm: the e-mail subscription
+	PushItem      ItemKind = "push"      // crm: the global push switch
+	ReachableItem ItemKind = "reachable" // crm: is there any device a push could reach
+	ChannelItem   ItemKind = "channel"   // crm and push: a channel
+	DeviceItem    ItemKind = "device"    // push: a token
+	PurposeItem   ItemKind = "purpose"   // cmp: a consent
+)
+
+// State is what a target holds for an Item. Every target's own words are translated into these.
+type State string
+
+const (
+	On      State = "on"      // subscribed, enabled, granted
+	Off     State = "off"     // unsubscribed, disabled, withdrawn
+	Neutral State = "neutral" // the CRM's "neither in nor out"
+	Unknown State = "unknown" // the target has never heard of it
+)
+
+// Holding is what a target holds, or shall hold, about one customer. An Item that is not listed is Unknown.
+type Holding map[Item]State
+
+// State of one item.
+func (h Holding) State(i Item) State {
+	if s, ok := h[i]; ok {
+		return s
+	}
+	return Unknown
+}
+
+// Missing is the part of want that h does not hold.
+func (h Holding) Missing(want Holding) Holding {
+	out := Holding{}
+	for i, s := range want {
+		if h.State(i) != s {
+			out[i] = s
+		}
+	}
+	return out
+}
+
+func onOff(on bool) State {
+	if on {
+		return On
+	}
+	return Off
+}
+
+// Desired is everything a target shall hold for these preferences.
+func (p Preferences) Desired(t Target) Holding {
+	h := Holding{}
+	switch t {
+	case CRM:
+		h[Item{Kind: EmailItem}] = onOff(p.email.Status == Subscribed)
+		h[Item{Kind: PushItem}] = onOff(p.push.Enabled)
+		if p.push.Enabled && p.push.At.IsZero() {
+			h[Item{Kind: PushItem}] = Neutral // never chosen: claiming an opt-in would be a lie
+		}
+		h[Item{Kind: ReachableItem}] = onOff(p.reachable())
+		p.desireChannels(h)
+	case Push:
+		for _, d := range p.devices {
+			h[Item{DeviceItem, d.Token}] = onOff(p.push.Enabled && d.Enabled && d.Permission.Delivers())
+		}
+		p.desireChannels(h)
+	case CMP:
+		for purpose, s := range p.purposes {
+			h[Item{PurposeItem, string(purpose)}] = onOff(s == ConsentGranted)
+		}
+	}
+	return h
+}
+
+func (p Preferences) desireChannels(h Holding) {
+	for _, ch := range p.catalogue.channels {
+		h[Item{ChannelItem, string(ch.Key)}] = onOff(p.Channel(ch.Key).Enabled)
+	}
+}
+
+func (p Preferences) reachable() bool {
+	for _, d := range p.devices {
+		if p.push.Enabled && d.Enabled && d.Permission.Delivers() {
+			return true
+		}
+	}
+	return false
+}
+
+// Assignment is what an operation writes to one target and how to take it back. It is fixed before the first write and
+// never made again, because a snapshot taken after a write whose answer was lost would show our own change.
+type Assignment struct {
+	Write   Holding `json:"write"`   // shall hold after apply
+	Saw     Holding `json:"saw"`     // held when the snapshot was taken
+	Restore Holding `json:"restore"` // shall hold after an undo
+}
+
+// Assign decides what going from before to after means for a target that holds current. It writes what differs between
+// the two, what the change says, and what the target has never heard of (so that the first change creates the person
+// with exactly our state and not with the vendor's defaults). What else the target holds differently is drift: not this
+// change's to overwrite.
+func Assign(t Target, c Change, before, after Preferences, current Holding) Assignment {
+	was, shall := before.Desired(t), after.Desired(t)
+	a := Assignment{Write: Holding{}, Saw: Holding{}, Restore: Holding{}}
+	put := func(i Item, s State) {
+		a.Write[i] = s
+		a.Saw[i], a.Restore[i] = current.State(i), current.State(i)
+		// A target cannot be told to forget a person. Where it had never heard of an item, our own state before is
+		// the closest thing to restore.
+		if prior, ours := was[i]; a.Restore[i] == Unknown && ours {
+			a.Restore[i] = prior
+		}
+	}
+	for i, s := range shall {
+		if was.State(i) != s || current.State(i) == Unknown || c.names(i, t, after) {
+			put(i, s)
+		}
+	}
+	for i := range was {
+		if _, still := shall[i]; !still {
+			put(i, Unknown)
+		}
+	}
+	return a
+}
+
+// names reports whether the change itself speaks about an item.
+func (c Change) names(i Item, t Target, after Preferences) bool {
+	d := c.c
+	switch i.Kind {
+	case EmailItem:
+		return d.Email != ""
+	case PushItem:
+		return d.Push != nil
+	case ChannelItem:
+		_, named := d.Channels[ChannelKey(i.Key)]
+		return named
+	case DeviceItem:
+		if d.Push != nil || (d.Register != nil && d.Register.Token == i.Key) {
+			return true
+		}
+		dev, ok := after.Device(d.Device)
+		return ok && dev.Token == i.Key
+	case PurposeItem:
+		for key := range d.Channels {
+			if ch, _ := after.catalogue.Channel(key); string(ch.Purpose) == i.Key {
+				return true
+			}
+		}
+		return d.Email != "" && string(after.catalogue.emailPurpose) == i.Key
+	}
+	return false
+}
+
+// Undo is what puts a target back: every item that still holds what we wrote, or what was there before (our write may
+// be on its way still). Whatever else it holds came from elsewhere meanwhile and is left alone, and returned as such.
+func (a Assignment) Undo(current Holding) (restore Holding, left []Item) {
+	restore = Holding{}
+	for i, wrote := range a.Write {
+		prior, now := a.Restore.State(i), current.State(i)
+		switch {
+		case prior == wrote && now == wrote: // nothing to take back
+		case now == wrote, now == prior, now == a.Saw.State(i):
+			restore[i] = prior
+		default:
+			left = append(left, i)
+		}
+	}
+	return restore, left
+}
+
+// MarshalText writes "kind/key".
+func (i Item) MarshalText() ([]byte, error) { return []byte(string(i.Kind) + "/" + i.Key), nil }
+
+// UnmarshalText reads "kind/key".
+func (i *Item) UnmarshalText(b []byte) error {
+	kind, key, ok := strings.Cut(string(b), "/")
+	if !ok {
+		return fmt.Errorf("item %q has no kind", kind)
+	}
+	i.Kind, i.Key = ItemKind(kind), key
+	return nil
+}

@@ -1,0 +1,227 @@
+package preference
+
+import (
+	"slices"
+	"time"
+
+	"accord/domain/consent"
+	"accord/domain/fault"
+)
+
+// Status of an operation. accepted → running → applied, or running → compensating → compensated. A withdrawal that a
+// target refuses for good is parked in needs_attention until an operator decides.
+type Status string
+
+const (
+	Accepted       Status = "accepted"
+	Running        Status = "running"
+	Applied        Status = "applied"
+	Compensating   Status = "compensating"
+	Compensated    Status = "compensated"
+	NeedsAttention Status = "needs_attention"
+)
+
+// Statuses in the order of an operation's life.
+var Statuses = []Status{Accepted, Running, NeedsAttention, Compensating, Applied, Compensated}
+
+// Settled reports that nothing will happen any more.
+func (s Status) Settled() bool { return s == Applied || s == Compensated }
+
+// Decision is what an operator chose for a parked operation.
+type Decision string
+
+const (
+	RetryIt      Decision = "retry"
+	CompensateIt Decision = "compensate"
+)
+
+// Operation is one requested change and all that happened to it. Fields are read by everybody and changed only
+// through Account.
+type Operation struct {
+	ID          string
+	Customer    CustomerID
+	Number      int64 // position in the customer's queue: 1, 2, 3 …
+	Kind        Kind
+	Status      Status
+	Change      Change
+	Source      Source
+	Actor       consent.Actor
+	Origin      consent.Origin
+	Targets     []Target
+	AcceptedAt  time.Time
+	Deadline    time.Time // grants only: compensated when not applied by then
+	StartedAt   time.Time
+	SettledAt   time.Time
+	Before      Snapshot // what is expected while it waits in the queue, what held once it runs
+	After       Snapshot
+	Reason      *consent.Reason
+	Decision    Decision // made by an operator and not yet acted upon
+	Key         string   // idempotency key, empty for none
+	Fingerprint string   // of the request that used the key
+}
+
+// Request asks for a change.
+type Request struct {
+	ID          string // of the operation to be, unique
+	Change      Change
+	Source      Source
+	Actor       consent.Actor
+	Origin      consent.Origin
+	Key         string
+	Fingerprint string
+	IfMatch     []string      // nil for no condition; "*" matches any
+	Budget      time.Duration // how long a grant may take
+}
+
+// MaxQueue bounds how many changes of one customer may wait. Past it a grant is refused, a withdrawal never.
+const MaxQueue = 1000
+
+// Account is the aggregate that everything about one customer's changes goes through: the preferences, the queue of
+// operations that are not settled, the turn, and the end of the ledger's chain. Whoever loads it holds its lock until
+// what it did is stored; it has no other protection against concurrent use.
+type Account struct {
+	prefs      Preferences
+	open       []*Operation // by number
+	prior      *Operation   // with the idempotency key that was asked for
+	lastNumber int64
+	turn       int64 // number of the operation that may be worked on, 0 for none
+	run        int64 // number that names the workflow run which holds the turn
+	head       consent.Head
+
+	touched []*Operation
+	links   []consent.Link
+}
+
+// Standing is the stored form of an account.
+type Standing struct {
+	Preferences Preferences
+	Open        []*Operation
+	Prior       *Operation
+	LastNumber  int64
+	Turn, Run   int64
+	Head        consent.Head
+}
+
+// RestoreAccount rebuilds an account.
+func RestoreAccount(s Standing) *Account {
+	return &Account{prefs: s.Preferences, open: s.Open, prior: s.Prior, lastNumber: s.LastNumber, turn: s.Turn, run: s.Run, head: s.Head}
+}
+
+// Standing copies the account out.
+func (a *Account) Standing() Standing {
+	return Standing{Preferences: a.prefs, Open: slices.Clone(a.open), Prior: a.prior, LastNumber: a.lastNumber, Turn: a.turn, Run: a.run, Head: a.head}
+}
+
+// Pending is what was done since the account was loaded and must be stored with it: the operations added or changed,
+// and the ledger's new entries.
+func (a *Account) Pending() ([]*Operation, []consent.Link) { return a.touched, a.links }
+
+// Preferences as last applied.
+func (a *Account) Preferences() Preferences { return a.prefs }
+
+// Turn is the number of the operation that has the turn and of the run that holds it, 0 when nobody has it.
+func (a *Account) Turn() (operation, run int64) { return a.turn, a.run }
+
+// Open operations in the order in which they were accepted.
+func (a *Account) Open() []*Operation { return slices.Clone(a.open) }
+
+// Holds of the withdrawals that are not settled.
+func (a *Account) Holds() []Hold {
+	var out []Hold
+	for _, op := range a.open {
+		if op.Kind == Withdrawal {
+			out = append(out, op.Change.Hold())
+		}
+	}
+	return out
+}
+
+// Tag names what a reader sees: the version, and the last change accepted on top of it. It is the ETag, so a client
+// that edits what it saw is told when somebody else has a change under way.
+func (a *Account) Tag() string {
+	return Tag(a.prefs.version, a.lastOpen())
+}
+
+func (a *Account) lastOpen() int64 {
+	if len(a.open) == 0 {
+		return 0
+	}
+	return a.open[len(a.open)-1].Number
+}
+
+// Accept takes a change into the queue, writes "requested" into the ledger, and takes the turn when it is free. The
+// same key gives the operation it gave before (replayed). Errors: Mismatch when the key was used for another request,
+// Precondition when IfMatch fails, what Apply answers when the change is not valid on top of everything queued, and
+// Unavailable when too many changes wait. Nothing is changed on error.
+func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool, err error) {
+	if a.prior != nil && r.Key != "" {
+		if a.prior.Fingerprint != r.Fingerprint {
+			return nil, false, fault.New(fault.Mismatch, "idempotency-key-reused", "this Idempotency-Key was used for another request")
+		}
+		return a.prior, true, nil
+	}
+	if r.IfMatch != nil && !slices.Contains(r.IfMatch, "*") && !slices.Contains(r.IfMatch, a.Tag()) {
+		return nil, false, fault.New(fault.Precondition, "version-changed", "the preferences have changed; the current ETag is %q", a.Tag())
+	}
+	kind := r.Change.Kind()
+	if kind == Grant && len(a.open) >= MaxQueue {
+		return nil, false, fault.New(fault.Unavailable, "unavailable", "too many changes of this customer are under way")
+	}
+	now = now.UTC().Truncate(time.Microsecond)
+	expected := a.expected()
+	after, err := expected.Apply(r.Change, now, r.Source)
+	if err != nil {
+		return nil, false, err
+	}
+	op = &Operation{ID: r.ID, Customer: a.prefs.customer, Number: a.lastNumber + 1, Kind: kind, Status: Accepted, Change: r.Change,
+		Source: r.Source, Actor: r.Actor, Origin: r.Origin, Targets: r.Change.Targets(a.prefs.catalogue, r.Source),
+		AcceptedAt: now, Before: expected.Snapshot(), After: after.Snapshot(), Key: r.Key, Fingerprint: r.Fingerprint}
+	if kind == Grant {
+		op.Deadline = now.Add(r.Budget)
+	}
+	if err := a.record(op, consent.Requested, op.Actor, nil, now); err != nil {
+		return nil, false, err
+	}
+	a.lastNumber = op.Number
+	a.open = append(a.open, op)
+	if a.turn == 0 {
+		a.turn, a.run = op.Number, op.Number
+	}
+	a.touch(op)
+	return op, false, nil
+}
+
+// expected are the preferences once everything in the queue is applied.
+func (a *Account) expected() Preferences {
+	if len(a.open) == 0 {
+		return a.prefs
+	}
+	return Restore(a.prefs.customer, a.open[len(a.open)-1].After, a.prefs.catalogue)
+}
+
+func (a *Account) touch(op *Operation) {
+	if !slices.Contains(a.touched, op) {
+		a.touched = append(a.touched, op)
+	}
+}
+
+// record appends to the ledger. Before and after are those of the operation at this moment.
+func (a *Account) record(op *Operation, e consent.Event, by consent.Actor, left []string, now time.Time) error {
+	before := Restore(op.Customer, op.Before, a.prefs.catalogue)
+	after := Restore(op.Customer, op.After, a.prefs.catalogue)
+	if e == consent.Compensated {
+		after = before
+	}
+	entry := consent.Entry{Event: e, At: now, Operation: op.ID, Number: op.Number, Kind: string(op.Kind), Actor: by,
+		Origin: op.Origin, Before: before.Facts(op.Change), After: after.Facts(op.Change), Version: after.version,
+		Reason: op.Reason, NotUndone: left}
+	if w := op.Change.Wording(); w != nil {
+		entry.Wording = &consent.Wording{ID: w.ID, Locale: w.Locale}
+	}
+	link, head, err := a.head.Append(string(op.Customer), entry)
+	if err != nil {
+		return err
+	}
+	a.links, a.head = append(a.links, link), head
+	return nil
+}

@@ -1,0 +1,204 @@
+package preference
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"accord/domain/consent"
+	"accord/domain/fault"
+)
+
+// System is the actor of what Accord does by itself.
+var System = consent.Actor{Type: "system", ID: "accord"}
+
+// Tag of a version with the number of the last change under way on top of it (0 for none).
+func Tag(version, lastOpen int64) string {
+	tag := strconv.FormatInt(version, 10)
+	if lastOpen > 0 {
+		tag += "+" + strconv.FormatInt(lastOpen, 10)
+	}
+	return tag
+}
+
+// Begin is called by the run that holds the turn, before it works on an operation, and again after a crash. Afterwards
+// the operation is running, or further on. An operation that cannot start (its time is over, or it is not valid any
+// more on what was really applied before it) is compensated here, with no target touched; the caller goes on with Next.
+// Errors: Conflict "turn-lost" when the run does not hold the turn.
+func (a *Account) Begin(op *Operation, run int64, now time.Time) error {
+	if op.Status.Settled() {
+		return nil
+	}
+	if a.run != run || a.turn != op.Number {
+		return fault.New(fault.Conflict, "turn-lost", "operation %d has the turn in run %d", a.turn, a.run)
+	}
+	if op.Status != Accepted {
+		return nil
+	}
+	now = now.UTC().Truncate(time.Microsecond)
+	if op.Kind == Grant && now.After(op.Deadline) {
+		return a.settle(op, Compensated, &consent.Reason{Code: "budget-exhausted", Detail: "its time was over before its turn came"}, nil, now)
+	}
+	after, err := a.prefs.Apply(op.Change, op.AcceptedAt, op.Source)
+	if f, is := fault.As(err); is {
+		return a.settle(op, Compensated, &consent.Reason{Code: f.Code, Target: "store", Detail: f.Message}, nil, now)
+	} else if err != nil {
+		return err
+	}
+	op.Before, op.After = a.prefs.Snapshot(), after.Snapshot()
+	op.Status, op.StartedAt = Running, now
+	a.touch(op)
+	return nil
+}
+
+// Next is the operation that the run shall work on after op is settled, nil when the turn was given back or now
+// belongs to another run.
+func (a *Account) Next(run int64) *Operation {
+	if a.run != run || a.turn == 0 {
+		return nil
+	}
+	i := slices.IndexFunc(a.open, func(o *Operation) bool { return o.Number == a.turn })
+	if i < 0 {
+		return nil
+	}
+	return a.open[i]
+}
+
+// Commit makes the change hold: every target has it. Repeating it changes nothing.
+func (a *Account) Commit(op *Operation, now time.Time) error {
+	switch op.Status {
+	case Applied:
+		return nil
+	case Running:
+	default:
+		return fault.New(fault.Conflict, "not-running", "a change that is %s cannot be applied", op.Status)
+	}
+	a.prefs = Restore(op.Customer, op.After, a.prefs.catalogue)
+	op.Reason = nil
+	return a.settle(op, Applied, nil, nil, now)
+}
+
+// StartCompensation stops further writes of the change and says why. Repeating it keeps the first reason.
+func (a *Account) StartCompensation(op *Operation, why consent.Reason, now time.Time) error {
+	switch op.Status {
+	case Compensating, Compensated:
+		return nil
+	case Running, NeedsAttention:
+	default:
+		return fault.New(fault.Conflict, "not-running", "a change that is %s cannot be compensated", op.Status)
+	}
+	if op.Kind == Withdrawal && op.Decision != CompensateIt {
+		return fault.New(fault.Conflict, "withdrawal-goes-forward", "a withdrawal is compensated only by an operator's decision")
+	}
+	if op.Reason == nil {
+		op.Reason = &why
+	}
+	op.Status, op.Decision = Compensating, ""
+	a.touch(op)
+	return nil
+}
+
+// Compensate ends a compensation: every target holds what it held before, but for what was changed elsewhere
+// meanwhile (left). Repeating it changes nothing.
+func (a *Account) Compensate(op *Operation, left []string, now time.Time) error {
+	switch op.Status {
+	case Compensated:
+		return nil
+	case Compensating:
+		return a.settle(op, Compensated, op.Reason, left, now)
+	}
+	return fault.New(fault.Conflict, "not-compensating", "a change that is %s cannot end as compensated", op.Status)
+}
+
+// Park marks a withdrawal that a target refuses for good. Its hold stays. Repeating it for another target keeps the
+// first reason.
+func (a *Account) Park(op *Operation, why consent.Reason, now time.Time) error {
+	switch {
+	case op.Status == NeedsAttention:
+		return nil
+	case op.Status != Running || op.Kind != Withdrawal:
+		return fault.New(fault.Conflict, "not-running", "a %s that is %s cannot be parked", op.Kind, op.Status)
+	}
+	op.Status, op.Reason = NeedsAttention, &why
+	a.touch(op)
+	return a.record(op, consent.NeedsAttention, System, nil, now)
+}
+
+// Decide is the operator's decision about a parked operation. Repeating the same decision changes nothing. Errors:
+// Conflict "not-parked".
+func (a *Account) Decide(op *Operation, d Decision, by consent.Actor, now time.Time) error {
+	if op.Decision == d && d != "" {
+		return nil
+	}
+	if op.Status != NeedsAttention || op.Decision != "" {
+		return fault.New(fault.Conflict, "not-parked", "only an operation in needs_attention waits for a decision; this one is %s", op.Status)
+	}
+	event := consent.RetryRequested
+	if d == CompensateIt {
+		event = consent.CompensationRequested
+	}
+	op.Decision = d
+	a.touch(op)
+	return a.record(op, event, by, nil, now)
+}
+
+// TakeDecision hands the operator's decision to the run. A retry puts the operation back to running; after a
+// compensation decision the run calls StartCompensation. Empty when nobody has decided yet.
+func (a *Account) TakeDecision(op *Operation) Decision {
+	d := op.Decision
+	if d == RetryIt {
+		op.Status, op.Decision, op.Reason = Running, "", nil
+		a.touch(op)
+	}
+	return d
+}
+
+// NeverStarted closes a grant whose run could not be started, so that the customer can be told at once. Its key is
+// free again, since nothing was done under it. Errors: Conflict "already-started" when a run has begun it meanwhile.
+func (a *Account) NeverStarted(op *Operation, now time.Time) error {
+	if op.Status != Accepted {
+		return fault.New(fault.Conflict, "already-started", "the operation has begun meanwhile")
+	}
+	op.Key, op.Fingerprint = "", ""
+	why := consent.Reason{Code: "unavailable", Detail: "the change could not be started"}
+	return a.settle(op, Compensated, &why, nil, now)
+}
+
+// Expire compensates the grants that wait behind another operation and whose time is over. None of them has touched a
+// target yet.
+func (a *Account) Expire(now time.Time) error {
+	for _, op := range a.Open() {
+		if op.Kind == Grant && op.Status == Accepted && op.Number != a.turn && now.After(op.Deadline) {
+			why := consent.Reason{Code: "budget-exhausted", Detail: "its time was over before its turn came"}
+			if err := a.settle(op, Compensated, &why, nil, now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settle ends an operation and hands the turn on.
+func (a *Account) settle(op *Operation, s Status, why *consent.Reason, left []string, now time.Time) error {
+	op.Status, op.Reason, op.Decision = s, why, ""
+	op.SettledAt = now.UTC().Truncate(time.Microsecond)
+	event := consent.Applied
+	if s == Compensated {
+		event = consent.Compensated
+	}
+	if err := a.record(op, event, System, left, op.SettledAt); err != nil {
+		return err
+	}
+	a.touch(op)
+	a.open = slices.DeleteFunc(a.open, func(o *Operation) bool { return o.Number == op.Number })
+	if a.turn != op.Number {
+		return nil
+	}
+	a.turn = 0
+	if len(a.open) > 0 {
+		a.turn = a.open[0].Number
+		return nil
+	}
+	a.run = 0
+	return nil
+}

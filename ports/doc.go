@@ -1,0 +1,9 @@
+// Package ports says, in the domain's words, what the outside may ask of Accord (inbound.go) and what Accord needs from
+// outside (store.go, targets.go, runs.go). Every comment states errors, repeat-safety and atomicity; an adapter that
+// breaks one of them is wrong, whatever it returns.
+package ports
+
+//go:generate go tool mockgen -source=targets.go -destination=mocks/targets.go -package=mocks
+//go:generate go tool mockgen -source=runs.go -destination=mocks/runs.go -package=mocks
+//go:generate go tool mockgen -source=store.go -destination=mocks/store.go -package=mocks
+//go:generate go tool mockgen -source=inbound.go -destination=mocks/inbound.go -package=mocks

@@ -1,0 +1,156 @@
+package ports
+
+import (
+	"context"
+	"time"
+
+	"accord/domain/consent"
+	"accord/domain/preference"
+)
+
+// Accounts keeps every customer's account. Errors: fault.NotFound for an operation nobody has heard of,
+// fault.Unavailable when the database can't be reached, an error of fn as it is.
+type Accounts interface {
+	// Load reads an account without a lock: one consistent moment. A customer nobody has heard of has an account with
+	// the defaults.
+	Load(ctx context.Context, customer preference.CustomerID) (*preference.Account, error)
+
+	// Update loads the account under its lock (with the operation that has used key, when key is not empty), runs fn
+	// and stores all that fn did, in one transaction. When fn fails nothing is stored. fn may run more than once and
+	// must only touch the account.
+	Update(ctx context.Context, customer preference.CustomerID, key string, fn func(*preference.Account) error) error
+
+	// UpdateOperation is Update for the account of an operation, and hands over that operation too. When the operation
+	// is settled it is the settled one, and fn must not change it.
+	UpdateOperation(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation) error) error
+}
+
+// Operations reads operations. Same errors as Accounts.
+type Operations interface {
+	// Operation reads one, with what each target is at.
+	Operation(ctx context.Context, id string) (OperationState, error)
+
+	// ByStatus lists operations with any of the statuses, oldest first, after the cursor (empty for the start).
+	// The next cursor is empty on the last page.
+	ByStatus(ctx context.Context, statuses []preference.Status, cursor string, limit int) (ops []OperationState, next string, err error)
+
+	// OpenCount counts operations that are not settled, by status, and tells when the oldest of them was accepted.
+	OpenCount(ctx context.Context) (map[preference.Status]OpenCount, error)
+
+	// Stalled lists the turns whose operation has been held since before the given time, those looked at longest ago
+	// first, and marks them as looked at. The sweeper makes sure each has an open run.
+	Stalled(ctx context.Context, before time.Time, limit int) ([]StalledTurn, error)
+
+	// Overdue lists customers who have a grant waiting behind another operation past its deadline.
+	Overdue(ctx context.Context, now time.Time, limit int) ([]preference.CustomerID, error)
+}
+
+// OpenCount is a number of operations and the acceptance of the oldest.
+type OpenCount struct {
+	Count  int
+	Oldest time.Time
+}
+
+// StalledTurn is a turn that may have lost its run. Decided is set when an operator's decision waits to be taken.
+type StalledTurn struct {
+	Run     Run
+	Decided bool
+}
+
+// OperationState is an operation with its progress at each target.
+type OperationState struct {
+	preference.Operation
+	Run      int64 // that holds, or held, the turn for it; 0 while it waits
+	Progress map[preference.Target]TargetProgress
+}
+
+// TargetProgress is where one target is.
+type TargetProgress struct {
+	State    TargetState
+	Attempts int
+	Code     string // of the last failure, empty for none
+	At       time.Time
+}
+
+// TargetState of one target in one operation.
+type TargetState string
+
+const (
+	TargetPending  TargetState = "pending"
+	TargetApplying TargetState = "applying"
+	TargetApplied  TargetState = "applied"
+	TargetRefused  TargetState = "refused"
+	TargetUndoing  TargetState = "undoing"
+	TargetRestored TargetState = "restored" // holds what it held before
+	TargetSkipped  TargetState = "skipped"  // never written to
+)
+
+// Steps keeps what an operation has done at each target, so that a step that is repeated after a crash goes on from
+// there. Same errors as Accounts.
+type Steps interface {
+	// Step reads the operation with its preferences before and after, and this target's step (nil before the first
+	// attempt). One query.
+	Step(ctx context.Context, operation string, t preference.Target) (preference.Operation, *TargetStep, error)
+
+	// StartStep stores the step before the target is written to for the first time. The first one stored wins: a
+	// repeat answers with the stored one. fault.Conflict "not-running" when the operation is not running (any more), so
+	// that a worker that woke up late writes nothing.
+	StartStep(ctx context.Context, operation string, s TargetStep) (TargetStep, error)
+
+	// MarkStep records progress: state, and the code of a failure (empty for none). Attempts grows by one with each
+	// call that has a code.
+	MarkStep(ctx context.Context, operation string, t preference.Target, s TargetState, code string, maybeDone bool) error
+
+	// Holders lists who else has registered the token, latest first.
+	Holders(ctx context.Context, token string, except preference.CustomerID) ([]Holder, error)
+}
+
+// TargetStep is an operation's step at one target.
+type TargetStep struct {
+	Target     preference.Target
+	State      TargetState
+	Assignment preference.Assignment
+	Moved      []MovedToken // tokens that another customer held before
+	MaybeDone  bool         // some attempt may have had its effect; false while every one was clearly refused
+	Attempts   int
+}
+
+// MovedToken is a token that the push provider moves to the customer on registration, and what its owner before had.
+type MovedToken struct {
+	Token string                `json:"token"`
+	Owner preference.CustomerID `json:"owner"`
+	State preference.State      `json:"state"`
+}
+
+// Holder is a customer's device that has a token.
+type Holder struct {
+	Customer preference.CustomerID
+	Device   preference.Device
+}
+
+// Ledger reads the ledger. Entries are written by Accounts only, in the transaction of what they record.
+type Ledger interface {
+	// Entries of one customer, newest first, below the given seq (0 for the newest), at most limit.
+	Entries(ctx context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Link, error)
+
+	// Verify walks every chain (or one customer's, when customer is not empty) and calls found for each thing wrong.
+	// It answers how many chains and entries it has read.
+	Verify(ctx context.Context, customer preference.CustomerID, found func(consent.Finding)) (chains, entries int64, err error)
+}
+
+// Outcomes tells when operations settle.
+type Outcomes interface {
+	// Watch must be called before the operation can settle or be followed by a look at it: done is closed when the
+	// operation has settled or was parked since, and may be closed early; look again then. Call stop when no longer
+	// interested.
+	Watch(operation string) (done <-chan struct{}, stop func())
+
+	// Announce tells every watcher, in every process, that the operation has settled or was parked. Best effort: who
+	// misses it finds out by looking.
+	Announce(ctx context.Context, operation string)
+}
+
+// Readiness is asked by /readyz. A nil error means the thing can serve.
+type Readiness interface {
+	Ready(ctx context.Context) error
+}
