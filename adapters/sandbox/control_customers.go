@@ -1,0 +1,268 @@
+package sandbox
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+)
+
+// customerView is what every vendor holds of a customer, normalised.
+type customerView struct {
+	CRM  crmView  `json:"crm"`
+	Push pushView `json:"push"`
+	CMP  cmpView  `json:"cmp"`
+}
+
+type crmView struct {
+	EmailMarketing string            `json:"email_marketing"` // subscribed, unsubscribed, neutral or unknown
+	Channels       map[string]string `json:"channels"`        // subscribed, unsubscribed or unknown, for every channel
+}
+
+type pushView struct {
+	Devices []deviceView `json:"devices"`
+}
+
+type deviceView struct {
+	Token   string `json:"token"`
+	Enabled bool   `json:"enabled"`
+}
+
+type cmpView struct {
+	Purposes map[string]string `json:"purposes"` // granted, withdrawn or unknown, for every purpose
+}
+
+// customerPut is the body of PUT /_sandbox/customers/{customer}; what is not given stays as it is.
+type customerPut struct {
+	CRM *struct {
+		EmailMarketing *string           `json:"email_marketing"`
+		Channels       map[string]string `json:"channels"`
+	} `json:"crm"`
+	Push *struct {
+		Devices *[]devicePut `json:"devices"`
+	} `json:"push"`
+	CMP *struct {
+		Purposes map[string]string `json:"purposes"`
+	} `json:"cmp"`
+}
+
+type devicePut struct {
+	Token   string `json:"token"`
+	Enabled *bool  `json:"enabled"` // true when not given
+	// Type is OneSignal's; without it the type the token has, or else AndroidPush.
+	Type string `json:"type"`
+}
+
+// emailStates maps the normalised e-mail state to Braze's.
+var emailStates = map[string]string{
+	"subscribed": brazeOptedIn, "unsubscribed": brazeUnsubscribed, "neutral": brazeSubscribed, stateUnknown: "",
+}
+
+var channelStates = map[string]string{
+	"subscribed": brazeSubscribed, "unsubscribed": brazeUnsubscribed, stateUnknown: "",
+}
+
+func (s *Sandbox) getCustomer(r *http.Request) reply {
+	var view customerView
+	s.view(func(st *state) { view = st.customer(s.cfg, r.PathValue("customer")) })
+	return ok(view)
+}
+
+// customer shows what a read of the vendors would: the applied state.
+func (st *state) customer(cfg Config, id string) customerView {
+	view := customerView{
+		CRM:  crmView{EmailMarketing: stateUnknown, Channels: map[string]string{}},
+		Push: pushView{Devices: []deviceView{}},
+		CMP:  cmpView{Purposes: map[string]string{}},
+	}
+	profile := st.Braze.Profiles[id]
+	if profile != nil {
+		for name, state := range emailStates {
+			if state == profile.EmailSubscribe {
+				view.CRM.EmailMarketing = name
+			}
+		}
+	}
+	for _, ch := range cfg.Channels {
+		view.CRM.Channels[ch.Key] = stateUnknown
+		if profile != nil && profile.Groups[ch.BrazeGroupID] != "" {
+			view.CRM.Channels[ch.Key] = profile.Groups[ch.BrazeGroupID]
+		}
+	}
+	if u := st.OneSignal.user(aliasExternalID, id); u != nil {
+		for _, subID := range u.Subscriptions {
+			if sub := st.OneSignal.Subscriptions[subID]; sub.isPush() {
+				view.Push.Devices = append(view.Push.Devices, deviceView{sub.Token, sub.Enabled})
+			}
+		}
+	}
+	subject := st.OneTrust.Subjects[id]
+	for _, p := range cfg.Purposes {
+		view.CMP.Purposes[p.Name] = stateUnknown
+		if subject != nil && subject.Purposes[p.OneTrustID] != nil {
+			view.CMP.Purposes[p.Name] = consentOf(subject.Purposes[p.OneTrustID].Status)
+		}
+	}
+	return view
+}
+
+// putCustomer sets what is given, at once and after everything that waits for the customer.
+func (s *Sandbox) putCustomer(r *http.Request) reply {
+	var in customerPut
+	if bad := decodeStrict(r, &in); bad != nil {
+		return badRequest(bad)
+	}
+	if bad := in.problems(s.cfg); bad != nil {
+		return badRequest(bad)
+	}
+	id := r.PathValue("customer")
+	return s.update(func(tx *writer) reply {
+		var effects []*effect
+		if ch := in.crmChange(s.cfg, id); ch != nil {
+			effects = append(effects, tx.sync(targetCRM, []string{id}, ch))
+		}
+		if ch, keys := in.pushChange(&tx.st.OneSignal, id); ch != nil {
+			effects = append(effects, tx.sync(targetPush, keys, ch))
+		}
+		if ch := in.cmpChange(s.cfg, id, tx); ch != nil {
+			effects = append(effects, tx.sync(targetCMP, []string{id}, ch))
+		}
+		if len(effects) > 0 && tx.write(effects...) != nil {
+			return unwritable()
+		}
+		return ok(tx.st.customer(s.cfg, id))
+	})
+}
+
+func (in customerPut) problems(cfg Config) []fieldError {
+	var bad []fieldError
+	invalid := func(field, message string) { bad = append(bad, fieldError{field, "invalid", message}) }
+	if in.CRM != nil {
+		if email := in.CRM.EmailMarketing; email != nil && !has(emailStates, *email) {
+			invalid("crm.email_marketing", "must be one of subscribed, unsubscribed, neutral, unknown")
+		}
+		for _, key := range slices.Sorted(maps.Keys(in.CRM.Channels)) {
+			if _, known := cfg.channel(key); !known {
+				bad = append(bad, fieldError{"crm.channels." + key, "unknown", "is not a channel"})
+			} else if !has(channelStates, in.CRM.Channels[key]) {
+				invalid("crm.channels."+key, "must be one of subscribed, unsubscribed, unknown")
+			}
+		}
+	}
+	if in.Push != nil && in.Push.Devices != nil {
+		bad = append(bad, deviceProblems(*in.Push.Devices)...)
+	}
+	if in.CMP != nil {
+		for _, name := range slices.Sorted(maps.Keys(in.CMP.Purposes)) {
+			state := in.CMP.Purposes[name]
+			if _, known := cfg.purpose(func(p Purpose) bool { return p.Name == name }); !known {
+				bad = append(bad, fieldError{"cmp.purposes." + name, "unknown", "is not a purpose"})
+			} else if state != consentGranted && state != consentWithdrawn && state != stateUnknown {
+				invalid("cmp.purposes."+name, "must be one of granted, withdrawn, unknown")
+			}
+		}
+	}
+	return bad
+}
+
+func deviceProblems(devices []devicePut) []fieldError {
+	if len(devices) > oneSignalMaxSubscriptions {
+		return []fieldError{{"push.devices", "invalid", "must be at most 20, as at the vendor"}}
+	}
+	var bad []fieldError
+	seen := map[string]bool{}
+	for _, d := range devices {
+		switch {
+		case d.Token == "":
+			bad = append(bad, fieldError{"push.devices.token", "required", "must not be empty"})
+		case seen[d.Token]:
+			bad = append(bad, fieldError{"push.devices.token", "invalid", "must not be there twice"})
+		case d.Type != "" && (!slices.Contains(oneSignalTypes, d.Type) || d.Type == "Email" || d.Type == "SMS"):
+			bad = append(bad, fieldError{"push.devices.type", "invalid", "must be a push type of OneSignal"})
+		}
+		seen[d.Token] = true
+	}
+	return bad
+}
+
+func has(states map[string]string, state string) bool {
+	_, known := states[state]
+	return known
+}
+
+// crmChange is nil when nothing of the CRM is given.
+func (in customerPut) crmChange(cfg Config, id string) change {
+	if in.CRM == nil || in.CRM.EmailMarketing == nil && len(in.CRM.Channels) == 0 {
+		return nil
+	}
+	ch := &brazeSet{ExternalID: id, Groups: map[string]string{}}
+	if in.CRM.EmailMarketing != nil {
+		state := emailStates[*in.CRM.EmailMarketing]
+		ch.EmailSubscribe = &state
+	}
+	for key, state := range in.CRM.Channels {
+		known, _ := cfg.channel(key)
+		ch.Groups[known.BrazeGroupID] = channelStates[state]
+	}
+	return ch
+}
+
+// pushChange is nil when no devices are given; the keys are the users it touches.
+func (in customerPut) pushChange(o *oneSignalState, id string) (change, []string) {
+	if in.Push == nil || in.Push.Devices == nil {
+		return nil, nil
+	}
+	ch := &oneSignalSet{UserID: newID(), Customer: id}
+	if u := o.user(aliasExternalID, id); u != nil {
+		ch.UserID = u.ID
+	}
+	keys := []string{ch.UserID}
+	for _, d := range *in.Push.Devices {
+		kind := d.Type
+		if kind == "" {
+			kind = o.pushTypeOf(d.Token)
+		}
+		if sub := o.byToken(kind, d.Token); sub != nil {
+			keys = append(keys, sub.User)
+		}
+		enabled := valueOr(d.Enabled, true)
+		ch.Devices = append(ch.Devices, oneSignalSpec{Type: kind, Token: d.Token, Enabled: &enabled})
+		ch.SubscriptionIDs = append(ch.SubscriptionIDs, newID())
+	}
+	return ch, keys
+}
+
+func (o *oneSignalState) pushTypeOf(token string) string {
+	for _, kind := range oneSignalTypes {
+		if sub := o.byToken(kind, token); sub != nil && sub.isPush() {
+			return kind
+		}
+	}
+	return "AndroidPush"
+}
+
+// cmpChange is nil when no purposes are given.
+func (in customerPut) cmpChange(cfg Config, id string, tx *writer) change {
+	if in.CMP == nil || len(in.CMP.Purposes) == 0 {
+		return nil
+	}
+	ch := &oneTrustSet{Identifier: id, Receipt: oneTrustReceipt{
+		ID: newID(), At: tx.now, CollectionPoint: cfg.CollectionPointID, Interaction: tx.now.Format(receiptTime),
+		Purposes: []oneTrustReceiptedItem{},
+	}}
+	for _, name := range slices.Sorted(maps.Keys(in.CMP.Purposes)) {
+		p, _ := cfg.purpose(func(p Purpose) bool { return p.Name == name })
+		item := oneTrustReceiptedItem{ID: p.OneTrustID, Name: p.Name, Type: "CONFIRMED"}
+		switch in.CMP.Purposes[name] {
+		case stateUnknown:
+			ch.Forget = append(ch.Forget, p.OneTrustID)
+			continue
+		case consentWithdrawn:
+			item.Type = "WITHDRAWN"
+		}
+		ch.Receipt.Purposes = append(ch.Receipt.Purposes, item)
+	}
+	return ch
+}
+
+// receiptTime is how a receipt's interactionDate is written.
+const receiptTime = "2006-01-02T15:04:05.000Z"
