@@ -1,0 +1,120 @@
+// Package temporal is the client side of Temporal: it starts and wakes runs, and sets up what the workflows need in the
+// namespace. The workflows themselves know nothing of it.
+package temporal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	tlog "go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+
+	"accord/domain/fault"
+	"accord/domain/preference"
+	"accord/ports"
+	"accord/workflows/preferences"
+)
+
+// Config says where Temporal is.
+type Config struct {
+	Address      string        // host:port
+	Namespace    string        // default "default"
+	UIAddress    string        // base URL of the Temporal UI for links, empty for none
+	StartTimeout time.Duration // how long a start may take before it counts as unreachable, default 3 s
+	Logger       *slog.Logger
+}
+
+// Connection is a lazy connection: making one succeeds with Temporal down, and calls reconnect by themselves.
+type Connection struct {
+	client client.Client
+	cfg    Config
+}
+
+var _ ports.Runs = (*Connection)(nil)
+
+// Connect never waits for Temporal.
+func Connect(cfg Config) (*Connection, error) {
+	if cfg.Namespace == "" {
+		cfg.Namespace = client.DefaultNamespace
+	}
+	if cfg.StartTimeout == 0 {
+		cfg.StartTimeout = 3 * time.Second
+	}
+	c, err := client.NewLazyClient(client.Options{HostPort: cfg.Address, Namespace: cfg.Namespace, Logger: tlog.NewStructuredLogger(cfg.Logger)})
+	if err != nil {
+		return nil, fmt.Errorf("temporal client: %w", err)
+	}
+	return &Connection{client: c, cfg: cfg}, nil
+}
+
+// Client for the worker.
+func (c *Connection) Client() client.Client { return c.client }
+
+// Close ends the connection.
+func (c *Connection) Close() { c.client.Close() }
+
+// Start implements ports.Runs. The id of a run that is open makes a second start fail, which is what we want to know.
+func (c *Connection) Start(ctx context.Context, r ports.Run) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.StartTimeout)
+	defer cancel()
+	targets := make([]string, len(r.Targets))
+	for i, t := range r.Targets {
+		targets[i] = string(t)
+	}
+	_, err := c.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       preferences.WorkflowID(r.Customer, r.Number),
+		TaskQueue:                                preferences.TaskQueue,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		EnableEagerStart:                         true, // the first task comes with the answer when a worker is in this process
+		StaticSummary:                            fmt.Sprintf("%s: %s", r.Kind, r.Summary),
+		TypedSearchAttributes: temporal.NewSearchAttributes(
+			preferences.AttrOperation.ValueSet(r.Operation), preferences.AttrKind.ValueSet(string(r.Kind)),
+			preferences.AttrSource.ValueSet(string(r.Source)), preferences.AttrTargets.ValueSet(targets),
+			preferences.AttrOutcome.ValueSet(preferences.OutcomeRunning)),
+	}, preferences.ChangeWorkflow, preferences.ChangeInput{Operation: r.Operation, Run: r.Number})
+	var open *serviceerror.WorkflowExecutionAlreadyStarted
+	if err == nil || errors.As(err, &open) {
+		return nil
+	}
+	return c.unavailable(ctx, "start", err)
+}
+
+// Wake implements ports.Runs.
+func (c *Connection) Wake(ctx context.Context, customer preference.CustomerID, number int64) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.StartTimeout)
+	defer cancel()
+	err := c.client.SignalWorkflow(ctx, preferences.WorkflowID(customer, number), "", preferences.DecisionSignal, nil)
+	var gone *serviceerror.NotFound
+	if err == nil || errors.As(err, &gone) {
+		return nil
+	}
+	return c.unavailable(ctx, "wake", err)
+}
+
+// Link implements ports.Runs.
+func (c *Connection) Link(customer preference.CustomerID, number int64) string {
+	if c.cfg.UIAddress == "" || number == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s/namespaces/%s/workflows/%s", c.cfg.UIAddress, url.PathEscape(c.cfg.Namespace),
+		url.PathEscape(preferences.WorkflowID(customer, number)))
+}
+
+// Ready implements ports.Readiness.
+func (c *Connection) Ready(ctx context.Context) error {
+	if _, err := c.client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		return c.unavailable(ctx, "health check", err)
+	}
+	return nil
+}
+
+func (c *Connection) unavailable(ctx context.Context, what string, err error) error {
+	c.cfg.Logger.WarnContext(ctx, "temporal call failed", "call", what, "error", err)
+	return fault.New(fault.Unavailable, "unavailable", "the workflow service can't be reached")
+}

@@ -1,0 +1,60 @@
+package compose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"accord/adapters/postgres"
+	"accord/app/config"
+	"accord/domain/consent"
+	"accord/domain/preference"
+)
+
+// Migrate brings the database up to date. Several at once wait for each other.
+func Migrate(ctx context.Context, cfg config.Config, out io.Writer) error {
+	if err := cfg.Validate(config.NeedDatabase); err != nil {
+		return err
+	}
+	return postgres.Migrate(ctx, cfg.DatabaseURL.Reveal(), func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) })
+}
+
+// errTampered makes the command's exit status tell.
+var errTampered = errors.New("the ledger was tampered with")
+
+// AuditVerify checks every customer's chain, or the one named in args, and prints what is wrong.
+func AuditVerify(ctx context.Context, cfg config.Config, log *slog.Logger, args []string, out io.Writer) error {
+	if err := cfg.Validate(config.NeedDatabase); err != nil {
+		return err
+	}
+	var customer preference.CustomerID
+	if len(args) > 0 {
+		var err error
+		if customer, err = preference.ParseCustomerID(args[0]); err != nil {
+			return err
+		}
+	}
+	catalogue, err := cfg.Catalogue()
+	if err != nil {
+		return err
+	}
+	db, err := postgres.Open(ctx, postgres.Config{URL: cfg.DatabaseURL.Reveal(), MaxConns: 4, Catalogue: catalogue, Logger: log})
+	if err != nil {
+		return err
+	}
+	findings := 0
+	chains, entries, err := db.Verify(ctx, customer, func(f consent.Finding) {
+		findings++
+		fmt.Fprintln(out, f)
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%d entries in %d chains, %d findings\n", entries, chains, findings)
+	if findings > 0 {
+		return errTampered
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+// Package compose is the composition root: it puts the adapters behind the ports, and each command's parts together.
+// Everything is built here and passed down; nothing is global.
+package compose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"accord/adapters/postgres"
+	"accord/adapters/temporal"
+	"accord/app/config"
+	app "accord/app/preferences"
+	"accord/domain/preference"
+)
+
+// core is what the API and the worker both stand on.
+type core struct {
+	cfg       config.Config
+	log       *slog.Logger
+	catalogue *preference.Catalogue
+	db        *postgres.DB
+	temporal  *temporal.Connection
+	metrics   *metrics
+}
+
+// openCore connects to Postgres, which must be there and migrated, and prepares the connection to Temporal, which need
+// not be there yet.
+func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core, err error) {
+	catalogue, err := cfg.Catalogue()
+	if err != nil {
+		return nil, err
+	}
+	c := &core{cfg: cfg, log: log, catalogue: catalogue, metrics: newMetrics()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	c.db, err = postgres.Open(ctx, postgres.Config{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseConns, Catalogue: catalogue, Logger: log})
+	if err != nil {
+		return c, fmt.Errorf("database: %w", err)
+	}
+	pending, err := c.db.Pending(ctx)
+	if err != nil {
+		return c, fmt.Errorf("database: %w", err)
+	}
+	if pending {
+		return c, errors.New("database: migrations are pending; run `accord migrate` first")
+	}
+	c.temporal, err = temporal.Connect(temporal.Config{Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, UIAddress: cfg.TemporalUI, Logger: log})
+	if err != nil {
+		return c, err
+	}
+	c.metrics.watchOperations(c.db)
+	return c, nil
+}
+
+func (c *core) close() error {
+	if c.temporal != nil {
+		c.temporal.Close()
+	}
+	if c.db != nil {
+		return c.db.Close()
+	}
+	return nil
+}
+
+// service builds the use cases.
+func (c *core) service() *app.Service {
+	return app.New(app.Config{Accounts: c.db, Operations: c.db, Ledger: c.db, Outcomes: c.db, Runs: c.temporal, Catalogue: c.catalogue,
+		GrantBudget: c.cfg.GrantBudget, Now: time.Now, NewID: newOperationID, Logger: c.log})
+}
+
+// newOperationID is ordered by time, which keeps the index of operations compact.
+func newOperationID() string { return "op_" + uuid.Must(uuid.NewV7()).String() }

@@ -1,0 +1,92 @@
+package compose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"accord/adapters/auth"
+	httpapi "accord/adapters/http"
+	"accord/app/config"
+	"accord/ports"
+)
+
+// Build names this build; set by the linker.
+var Build = "dev"
+
+// Serve answers the API until ctx ends, then drains. Temporal need not be there: withdrawals are accepted without it.
+func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
+	if err := cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedTokens); err != nil {
+		return err
+	}
+	c, err := openCore(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	keys, err := auth.NewRemoteKeys(cfg.JWKSURL, log)
+	if err != nil {
+		return errors.Join(fmt.Errorf("ACCORD_JWT_JWKS_URL: %w", err), c.close())
+	}
+	verifier, err := auth.NewVerifier(auth.Config{Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience, Keys: keys})
+	if err != nil {
+		return errors.Join(err, c.close())
+	}
+	ln, err := listen("ACCORD_HTTP_ADDR", cfg.HTTPAddr)
+	if err != nil {
+		return errors.Join(err, c.close())
+	}
+	log.Info("API is listening", "address", ln.Addr().String(), "build", Build)
+	refreshing, stop := context.WithCancel(ctx)
+	defer stop()
+	go keys.Run(refreshing)
+	return errors.Join(c.serveAPI(ctx, ln, verifier, nil), c.close())
+}
+
+// serveAPI runs the HTTP adapter over the use cases. dev is nil everywhere but in the development stack.
+func (c *core) serveAPI(ctx context.Context, ln net.Listener, verifier ports.TokenVerifier, dev *auth.DevIssuer) error {
+	service := c.service()
+	defer service.Close()
+	hc := httpapi.Config{Preferences: service, Operators: service, Verifier: verifier, Catalogue: c.catalogue,
+		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Logger: c.log, Build: Build}
+	if dev != nil {
+		hc.Dev = &httpapi.DevTokens{Mint: dev.Mint, Keys: dev}
+	}
+	handler, err := httpapi.New(hc)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, ln, httpapi.NewServer(handler, c.cfg.HTTPAddr), c.cfg.StopTimeout)
+}
+
+// serve runs a server until ctx ends, then lets requests under way finish.
+func serve(ctx context.Context, ln net.Listener, srv *http.Server, limit time.Duration) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		defer cancel()
+		return srv.Shutdown(stop)
+	})
+	return g.Wait()
+}
+
+// listen explains a taken port by the setting that moves it.
+func listen(setting, addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot listen on %s (is the port taken by another process?): %w", setting, addr, err)
+	}
+	return ln, nil
+}

@@ -1,0 +1,88 @@
+package compose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/sdk/worker"
+
+	"accord/app/config"
+	"accord/workflows/preferences"
+)
+
+// Worker runs the saga until ctx ends, then lets running steps finish. It waits for Temporal as long as it takes.
+func Worker(ctx context.Context, cfg config.Config, log *slog.Logger) error {
+	if err := cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedVendors); err != nil {
+		return err
+	}
+	c, err := openCore(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.runWorker(ctx, func() { log.Info("worker is ready") }), c.close())
+}
+
+// runWorker calls ready once the worker polls.
+func (c *core) runWorker(ctx context.Context, ready func()) error {
+	systems, err := targets(c.cfg.Vendors, c.log, c.metrics)
+	if err != nil {
+		return err
+	}
+	acts := &preferences.Activities{Accounts: c.db, Operations: c.db, Steps: c.db, Outcomes: c.db, Runs: c.temporal, Targets: systems,
+		Catalogue: c.catalogue, Now: time.Now, NewID: newOperationID, Logger: c.log}
+	if err := c.untilTemporalAnswers(ctx); err != nil {
+		return nil // asked to stop while waiting
+	}
+	w := worker.New(c.temporal.Client(), preferences.TaskQueue, c.workerOptions())
+	preferences.Register(w, acts)
+	if err := w.Start(); err != nil {
+		return fmt.Errorf("start worker: %w", err)
+	}
+	defer w.Stop()
+	if _, err := acts.SweepNow(ctx); err != nil && ctx.Err() == nil {
+		c.log.Warn("first sweep failed; the schedule goes on", "error", err)
+	}
+	ready()
+	<-ctx.Done()
+	return nil
+}
+
+// workerOptions: slots are sized from the database pool, because a step without a connection only waits; the stop time
+// lets a step finish rather than be repeated elsewhere.
+func (c *core) workerOptions() worker.Options {
+	return worker.Options{
+		MaxConcurrentActivityExecutionSize:      4 * c.cfg.DatabaseConns, // steps mostly wait for vendors, not for the database
+		MaxConcurrentLocalActivityExecutionSize: c.cfg.DatabaseConns,
+		MaxConcurrentWorkflowTaskExecutionSize:  2 * c.cfg.DatabaseConns,
+		MaxConcurrentWorkflowTaskPollers:        4,
+		MaxConcurrentActivityTaskPollers:        4,
+		WorkerStopTimeout:                       c.cfg.StopTimeout / 2,
+		DisableRegistrationAliasing:             true,
+		OnFatalError:                            func(err error) { c.log.Error("worker stopped", "error", err) },
+	}
+}
+
+// untilTemporalAnswers sets up search attributes and the sweeper, again and again until Temporal is there.
+func (c *core) untilTemporalAnswers(ctx context.Context) error {
+	pause := time.NewTicker(500 * time.Millisecond)
+	defer pause.Stop()
+	for warned := false; ; warned = true {
+		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := c.temporal.Setup(attempt)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if !warned {
+			c.log.Warn("waiting for Temporal", "address", c.cfg.TemporalAddress, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-pause.C:
+		}
+	}
+}

@@ -1,0 +1,259 @@
+// Package config reads the configuration from the environment. Every setting is documented at its field; every problem
+// is reported at once; secrets are never printed.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"accord/domain/preference"
+)
+
+// Secret is a value that is never printed.
+type Secret string
+
+func (Secret) String() string { return "***" }
+
+// GoString keeps %#v from printing it.
+func (Secret) GoString() string { return "***" }
+
+// LogValue keeps slog from printing it.
+func (Secret) LogValue() slog.Value { return slog.StringValue("***") }
+
+// MarshalText keeps encoders from printing it.
+func (Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
+
+// Reveal hands the value to whoever needs it.
+func (s Secret) Reveal() string { return string(s) }
+
+// Config is everything that can be set. The development stack fills in what is not set.
+type Config struct {
+	// Address of the API, host:port.
+	HTTPAddr string `env:"ACCORD_HTTP_ADDR" envDefault:"127.0.0.1:8080"`
+	// Address where a worker answers /healthz, /readyz and /metrics; empty for none.
+	WorkerAddr string `env:"ACCORD_WORKER_ADDR"`
+	// Address of the sandbox, host:port.
+	SandboxAddr string `env:"ACCORD_SANDBOX_ADDR" envDefault:"127.0.0.1:8090"`
+	// How long an accepted write stays invisible in the sandbox.
+	SandboxApplyDelay time.Duration `env:"ACCORD_SANDBOX_APPLY_DELAY" envDefault:"5ms"`
+	// File that keeps the sandbox's state; the development stack keeps it in the state folder.
+	SandboxState string `env:"ACCORD_SANDBOX_STATE"`
+
+	// Postgres, as a URL. Contains a password.
+	DatabaseURL Secret `env:"ACCORD_DATABASE_URL"`
+	// Connections a process keeps to Postgres at most.
+	DatabaseConns int `env:"ACCORD_DATABASE_CONNS" envDefault:"24"`
+
+	// Temporal, host:port.
+	TemporalAddress string `env:"ACCORD_TEMPORAL_ADDRESS"`
+	// Temporal namespace.
+	TemporalNamespace string `env:"ACCORD_TEMPORAL_NAMESPACE" envDefault:"default"`
+	// Base URL of the Temporal UI, for links in operations; empty for none.
+	TemporalUI string `env:"ACCORD_TEMPORAL_UI_URL"`
+
+	// Bearer tokens: where the issuer's keys are, who issues, and for whom.
+	JWKSURL     string `env:"ACCORD_JWT_JWKS_URL"`
+	JWTIssuer   string `env:"ACCORD_JWT_ISSUER"`
+	JWTAudience string `env:"ACCORD_JWT_AUDIENCE"`
+
+	// Channels in the order in which they are shown, separated by commas: key, key! when required, key:purpose when
+	// linked to a consent.
+	Channels []string `env:"ACCORD_CHANNELS" envDefault:"promotions:push-marketing,loyalty,news,order_updates!"`
+	// Purpose that e-mail marketing is linked to; "none" for none.
+	EmailPurpose string `env:"ACCORD_EMAIL_PURPOSE" envDefault:"email-marketing"`
+	// How long a grant may take before it is compensated.
+	GrantBudget time.Duration `env:"ACCORD_GRANT_BUDGET" envDefault:"2m"`
+
+	Vendors Vendors
+
+	// How long a stop may take before it is cut short.
+	StopTimeout time.Duration `env:"ACCORD_STOP_TIMEOUT" envDefault:"20s"`
+	// debug, info, warn or error.
+	LogLevel slog.Level `env:"ACCORD_LOG_LEVEL" envDefault:"info"`
+	// json or text.
+	LogFormat string `env:"ACCORD_LOG_FORMAT" envDefault:"json"`
+
+	// Development stack only: where state is kept, and the ports of what it starts itself.
+	StateDir       string `env:"ACCORD_STATE_DIR" envDefault:".accord"`
+	PostgresPort   int    `env:"ACCORD_POSTGRES_PORT" envDefault:"0"`
+	TemporalPort   int    `env:"ACCORD_TEMPORAL_PORT" envDefault:"7233"`
+	TemporalUIPort int    `env:"ACCORD_TEMPORAL_UI_PORT" envDefault:"8233"`
+}
+
+// Vendors says where the targets are and how to sign in there.
+type Vendors struct {
+	// How long one vendor call may take.
+	Timeout time.Duration `env:"ACCORD_VENDOR_TIMEOUT" envDefault:"5s"`
+
+	BrazeURL    string `env:"ACCORD_BRAZE_URL"`
+	BrazeAPIKey Secret `env:"ACCORD_BRAZE_API_KEY"`
+	// Subscription group of each channel: channel=id, separated by commas.
+	BrazeGroups map[string]string `env:"ACCORD_BRAZE_GROUPS" envKeyValSeparator:"="`
+	// Requests per second at most, per process.
+	BrazeRate float64 `env:"ACCORD_BRAZE_RATE" envDefault:"900"`
+
+	OneSignalURL    string  `env:"ACCORD_ONESIGNAL_URL"`
+	OneSignalAppID  string  `env:"ACCORD_ONESIGNAL_APP_ID"`
+	OneSignalAPIKey Secret  `env:"ACCORD_ONESIGNAL_API_KEY"`
+	OneSignalRate   float64 `env:"ACCORD_ONESIGNAL_RATE" envDefault:"900"`
+
+	OneTrustURL string `env:"ACCORD_ONETRUST_URL"`
+	// Where receipts are sent (OneTrust's privacy portal host); the same as ACCORD_ONETRUST_URL when empty.
+	OneTrustReceiptsURL  string `env:"ACCORD_ONETRUST_RECEIPTS_URL"`
+	OneTrustClientID     string `env:"ACCORD_ONETRUST_CLIENT_ID"`
+	OneTrustClientSecret Secret `env:"ACCORD_ONETRUST_CLIENT_SECRET"`
+	// The collection point's JWT.
+	OneTrustRequestInformation Secret `env:"ACCORD_ONETRUST_REQUEST_INFORMATION"`
+	// What the collection point calls the identifier of a person.
+	OneTrustIdentifierType string `env:"ACCORD_ONETRUST_IDENTIFIER_TYPE" envDefault:"customer"`
+	// OneTrust id of each purpose: purpose=uuid, separated by commas.
+	OneTrustPurposes map[string]string `env:"ACCORD_ONETRUST_PURPOSES" envKeyValSeparator:"="`
+	OneTrustRate     float64           `env:"ACCORD_ONETRUST_RATE" envDefault:"300"`
+}
+
+// Load reads the environment. Problems are joined into one error, each naming its setting and the rule.
+func Load(environ map[string]string) (Config, error) {
+	var c Config
+	if err := env.ParseWithOptions(&c, env.Options{Environment: environ}); err != nil {
+		var all env.AggregateError
+		if errors.As(err, &all) {
+			return c, errors.Join(all.Errors...)
+		}
+		return c, err
+	}
+	return c, nil
+}
+
+// Need names what a command cannot do without.
+type Need int
+
+const (
+	NeedDatabase Need = iota
+	NeedTemporal
+	NeedTokens
+	NeedVendors
+)
+
+// Validate checks what a command needs, and everything that has a form. All problems are reported together.
+func (c Config) Validate(needs ...Need) error {
+	var problems []error
+	bad := func(setting, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s %s", setting, fmt.Sprintf(format, args...)))
+	}
+	required := func(setting, value string) {
+		if value == "" {
+			bad(setting, "must be set")
+		}
+	}
+	for _, n := range needs {
+		switch n {
+		case NeedDatabase:
+			required("ACCORD_DATABASE_URL", c.DatabaseURL.Reveal())
+		case NeedTemporal:
+			required("ACCORD_TEMPORAL_ADDRESS", c.TemporalAddress)
+		case NeedTokens:
+			required("ACCORD_JWT_JWKS_URL", c.JWKSURL)
+			required("ACCORD_JWT_ISSUER", c.JWTIssuer)
+			required("ACCORD_JWT_AUDIENCE", c.JWTAudience)
+		case NeedVendors:
+			c.Vendors.required(required)
+			c.mappings(bad)
+		}
+	}
+	for setting, addr := range map[string]string{"ACCORD_HTTP_ADDR": c.HTTPAddr, "ACCORD_WORKER_ADDR": c.WorkerAddr,
+		"ACCORD_SANDBOX_ADDR": c.SandboxAddr, "ACCORD_TEMPORAL_ADDRESS": c.TemporalAddress} {
+		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+			bad(setting, "must be host:port, not %q", addr)
+		}
+	}
+	for setting, raw := range map[string]string{"ACCORD_BRAZE_URL": c.Vendors.BrazeURL, "ACCORD_ONESIGNAL_URL": c.Vendors.OneSignalURL,
+		"ACCORD_ONETRUST_URL": c.Vendors.OneTrustURL, "ACCORD_ONETRUST_RECEIPTS_URL": c.Vendors.OneTrustReceiptsURL, "ACCORD_JWT_JWKS_URL": c.JWKSURL, "ACCORD_TEMPORAL_UI_URL": c.TemporalUI} {
+		if u, err := url.Parse(raw); raw != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
+			bad(setting, "must be an http or https address, not %q", raw)
+		}
+	}
+	for setting, port := range map[string]int{"ACCORD_POSTGRES_PORT": c.PostgresPort, "ACCORD_TEMPORAL_PORT": c.TemporalPort, "ACCORD_TEMPORAL_UI_PORT": c.TemporalUIPort} {
+		if port < 0 || port > 65535 {
+			bad(setting, "must be a port from 0 to 65535, not %d", port)
+		}
+	}
+	for setting, d := range map[string]time.Duration{"ACCORD_GRANT_BUDGET": c.GrantBudget, "ACCORD_VENDOR_TIMEOUT": c.Vendors.Timeout, "ACCORD_STOP_TIMEOUT": c.StopTimeout} {
+		if d <= 0 {
+			bad(setting, "must be longer than zero, not %s", d)
+		}
+	}
+	if c.Vendors.Timeout > 8*time.Second {
+		bad("ACCORD_VENDOR_TIMEOUT", "must be at most 8s, so that an attempt of several calls ends in time")
+	}
+	if c.DatabaseConns < 4 {
+		bad("ACCORD_DATABASE_CONNS", "must be at least 4, not %d", c.DatabaseConns)
+	}
+	if c.LogFormat != "json" && c.LogFormat != "text" {
+		bad("ACCORD_LOG_FORMAT", "must be json or text, not %q", c.LogFormat)
+	}
+	if _, err := c.Catalogue(); err != nil {
+		bad("ACCORD_CHANNELS", "%v", err)
+	}
+	return errors.Join(problems...)
+}
+
+func (v Vendors) required(check func(setting, value string)) {
+	check("ACCORD_BRAZE_URL", v.BrazeURL)
+	check("ACCORD_BRAZE_API_KEY", v.BrazeAPIKey.Reveal())
+	check("ACCORD_ONESIGNAL_URL", v.OneSignalURL)
+	check("ACCORD_ONESIGNAL_APP_ID", v.OneSignalAppID)
+	check("ACCORD_ONESIGNAL_API_KEY", v.OneSignalAPIKey.Reveal())
+	check("ACCORD_ONETRUST_URL", v.OneTrustURL)
+	check("ACCORD_ONETRUST_CLIENT_ID", v.OneTrustClientID)
+	check("ACCORD_ONETRUST_CLIENT_SECRET", v.OneTrustClientSecret.Reveal())
+	check("ACCORD_ONETRUST_REQUEST_INFORMATION", v.OneTrustRequestInformation.Reveal())
+}
+
+// mappings checks that every channel and purpose of the catalogue has its counterpart at the vendors.
+func (c Config) mappings(bad func(setting, format string, args ...any)) {
+	cat, err := c.Catalogue()
+	if err != nil {
+		return // reported already
+	}
+	for _, ch := range cat.Channels() {
+		if c.Vendors.BrazeGroups[string(ch.Key)] == "" {
+			bad("ACCORD_BRAZE_GROUPS", "must name the subscription group of channel %s", ch.Key)
+		}
+	}
+	for _, p := range cat.Purposes() {
+		if c.Vendors.OneTrustPurposes[string(p)] == "" {
+			bad("ACCORD_ONETRUST_PURPOSES", "must name the OneTrust id of purpose %s", p)
+		}
+	}
+}
+
+// Catalogue builds the channels and the e-mail purpose.
+func (c Config) Catalogue() (*preference.Catalogue, error) {
+	channels := make([]preference.Channel, 0, len(c.Channels))
+	for _, spec := range c.Channels {
+		key, purpose, _ := strings.Cut(strings.TrimSpace(spec), ":")
+		key, required := strings.CutSuffix(key, "!")
+		channels = append(channels, preference.Channel{Key: preference.ChannelKey(key), Required: required, Purpose: preference.PurposeID(purpose)})
+	}
+	email := preference.PurposeID(c.EmailPurpose)
+	if email == "none" {
+		email = ""
+	}
+	return preference.NewCatalogue(email, channels...)
+}
+
+// Logger writes to w as configured.
+func (c Config) Logger(w interface{ Write([]byte) (int, error) }) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "text" {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
+}

@@ -1,0 +1,139 @@
+package preferences
+
+import (
+	"context"
+	"time"
+
+	"accord/domain/fault"
+	"accord/domain/preference"
+	"accord/ports"
+)
+
+// Change implements ports.Preferences. What if …
+//   - we crash before the commit: nothing has happened, the client repeats;
+//   - we crash after the commit, before the start: the turn is taken and the sweeper starts its run;
+//   - the answer is lost: the same key finds the same operation.
+func (s *Service) Change(ctx context.Context, c ports.ChangeCommand) (ports.ChangeResult, error) {
+	id := s.NewID()
+	settled, unwatch := s.Outcomes.Watch(id)
+	defer func() { unwatch() }()
+	op, start, replayed, err := s.accept(ctx, id, c)
+	if err != nil {
+		return ports.ChangeResult{}, err
+	}
+	if op.ID != id {
+		unwatch()
+		settled, unwatch = s.Outcomes.Watch(op.ID)
+	}
+	result := ports.ChangeResult{Operation: op, Replayed: replayed}
+	if start != nil {
+		if err := s.begin(ctx, op, *start, c.Wait > 0); err != nil {
+			return ports.ChangeResult{}, err
+		}
+	}
+	// A watch catches what happens after it was set; what had happened before shows in the operation.
+	if !op.Status.Settled() && c.Wait > 0 {
+		if result.Operation, err = s.await(ctx, op, settled, c.Wait, replayed); err != nil {
+			return result, err
+		}
+	}
+	result.View = s.viewAfter(result.Operation)
+	return result, nil
+}
+
+// accept is the one transaction that makes the change durable.
+func (s *Service) accept(ctx context.Context, id string, c ports.ChangeCommand) (op preference.Operation, start *ports.Run, replayed bool, err error) {
+	request := preference.Request{ID: id, Change: c.Change, Source: c.Source, Actor: c.Actor, Origin: c.Origin, Key: c.Key,
+		Fingerprint: c.Fingerprint, IfMatch: c.IfMatch, Budget: s.GrantBudget}
+	err = s.Accounts.Update(ctx, c.Customer, c.Key, func(acc *preference.Account) error {
+		start = nil
+		accepted, again, err := acc.Accept(request, s.Now())
+		if err != nil {
+			return err
+		}
+		op, replayed = *accepted, again
+		if turn, run := acc.Turn(); !again && turn == op.Number {
+			start = &ports.Run{Customer: op.Customer, Number: run, Operation: op.ID, Kind: op.Kind, Source: op.Source,
+				Targets: op.Targets, Summary: op.Change.Summary()}
+		}
+		return nil
+	})
+	return op, start, replayed, err
+}
+
+// begin starts the run. A withdrawal is accepted whatever Temporal does; a grant that can't be started is closed and
+// refused, so that the customer knows at once.
+func (s *Service) begin(ctx context.Context, op preference.Operation, r ports.Run, waiting bool) error {
+	if op.Kind == preference.Withdrawal {
+		if waiting {
+			// Beside the waiting, not in front of it: Temporal may be slow to say that it is down.
+			s.workers.Go(func() { s.start(context.WithoutCancel(ctx), r) })
+			return nil
+		}
+		select {
+		case s.starts <- r:
+		default: // the sweeper takes it
+		}
+		return nil
+	}
+	if err := s.Runs.Start(ctx, r); err != nil {
+		return s.neverStarted(context.WithoutCancel(ctx), op)
+	}
+	return nil
+}
+
+// neverStarted closes a grant. The failed start may have happened all the same: whoever has the row first wins.
+func (s *Service) neverStarted(ctx context.Context, op preference.Operation) error {
+	err := s.Accounts.UpdateOperation(ctx, op.ID, func(acc *preference.Account, op *preference.Operation) error {
+		return acc.NeverStarted(op, s.Now())
+	})
+	if f, is := fault.As(err); is && f.Code == "already-started" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Unavailable, "unavailable", "the change could not be started; nothing was changed, try again")
+}
+
+// await waits until the operation settles or is parked, at most for the given time, and answers how far it is then.
+func (s *Service) await(ctx context.Context, op preference.Operation, settled <-chan struct{}, limit time.Duration, look bool) (preference.Operation, error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	var again <-chan time.Time
+	for {
+		if look {
+			now, err := s.latest(ctx, op)
+			if err != nil || now.Status.Settled() || now.Status == preference.NeedsAttention {
+				return now, err
+			}
+		}
+		select {
+		case <-settled:
+			// A closed channel stays closed. Were it early, only looking now and then would help.
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			settled, again, look = nil, tick.C, true
+		case <-again:
+		case <-timer.C:
+			return s.latest(ctx, op)
+		case <-ctx.Done():
+			return op, ctx.Err()
+		}
+	}
+}
+
+func (s *Service) latest(ctx context.Context, op preference.Operation) (preference.Operation, error) {
+	now, err := s.Operations.Operation(ctx, op.ID)
+	if err != nil {
+		return op, err
+	}
+	return now.Operation, nil
+}
+
+// viewAfter is the answer to an applied change: what this change made, not what holds by now, so that repeating the
+// request repeats the answer.
+func (s *Service) viewAfter(op preference.Operation) ports.PreferenceView {
+	p := preference.Restore(op.Customer, op.After, s.Catalogue)
+	return ports.PreferenceView{Preferences: p, Tag: preference.Tag(p.Version(), 0)}
+}

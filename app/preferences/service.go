@@ -1,0 +1,109 @@
+// Package preferences holds the use cases around a customer's preferences: reading them, changing them and answering
+// for them. The rules are the domain's, the saga is the workflow's; here they are put together.
+package preferences
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"accord/domain/consent"
+	"accord/domain/fault"
+	"accord/domain/preference"
+	"accord/ports"
+)
+
+// Config is what the use cases need. All of it is mandatory.
+type Config struct {
+	Accounts    ports.Accounts
+	Operations  ports.Operations
+	Ledger      ports.Ledger
+	Outcomes    ports.Outcomes
+	Runs        ports.Runs
+	Catalogue   *preference.Catalogue
+	GrantBudget time.Duration // how long a grant may take before it is compensated
+	Now         func() time.Time
+	NewID       func() string // unique, and roughly in order of time
+	Logger      *slog.Logger
+}
+
+// Service implements ports.Preferences and ports.Operators.
+type Service struct {
+	Config
+	starts  chan ports.Run
+	stop    context.CancelFunc
+	workers sync.WaitGroup
+}
+
+var (
+	_ ports.Preferences = (*Service)(nil)
+	_ ports.Operators   = (*Service)(nil)
+)
+
+// Starts handed over by requests that do not wait: how many at once, and how many may be queued before the sweeper has
+// to take the rest.
+const (
+	starters   = 4
+	startQueue = 1024
+)
+
+// New makes the service. Close it to end its goroutines.
+func New(cfg Config) *Service {
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Service{Config: cfg, starts: make(chan ports.Run, startQueue), stop: stop}
+	for range starters {
+		s.workers.Go(func() { s.startQueued(ctx) })
+	}
+	return s
+}
+
+// Close ends the goroutines. What was not started by then is the sweeper's.
+func (s *Service) Close() {
+	s.stop()
+	s.workers.Wait()
+}
+
+func (s *Service) startQueued(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-s.starts:
+			s.start(ctx, r)
+		}
+	}
+}
+
+// start logs a failure and leaves the rest to the sweeper.
+func (s *Service) start(ctx context.Context, r ports.Run) {
+	if err := s.Runs.Start(ctx, r); err != nil && ctx.Err() == nil {
+		s.Logger.WarnContext(ctx, "run not started; the sweeper will", "operation", r.Operation, "error", err)
+	}
+}
+
+// View implements ports.Preferences.
+func (s *Service) View(ctx context.Context, customer preference.CustomerID) (ports.PreferenceView, error) {
+	acc, err := s.Accounts.Load(ctx, customer)
+	if err != nil {
+		return ports.PreferenceView{}, err
+	}
+	return ports.PreferenceView{Preferences: acc.Preferences(), Holds: acc.Holds(), Tag: acc.Tag()}, nil
+}
+
+// Audit implements ports.Preferences.
+func (s *Service) Audit(ctx context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Link, error) {
+	return s.Ledger.Entries(ctx, customer, below, limit)
+}
+
+// Operation implements ports.Preferences.
+func (s *Service) Operation(ctx context.Context, customer preference.CustomerID, id string) (ports.OperationState, error) {
+	op, err := s.Operations.Operation(ctx, id)
+	if err != nil {
+		return op, err
+	}
+	if op.Customer != customer {
+		return ports.OperationState{}, fault.New(fault.NotFound, "not-found", "no such operation")
+	}
+	return op, nil
+}

@@ -1,0 +1,106 @@
+package systemtest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"accord/adapters/auth"
+	"accord/adapters/devstack/stacktest"
+	"accord/adapters/postgres"
+	"accord/app/compose"
+	"accord/app/config"
+)
+
+func TestMain(m *testing.M) { stacktest.Main(m) }
+
+// system is a running Accord of a test's own: API, worker and sandbox in this process, so that the race detector sees
+// all of them, a database and a Temporal namespace of its own.
+type system struct {
+	client
+	cfg config.Config
+}
+
+// start brings a system up and stops it with the test. change may adjust the configuration.
+func start(t *testing.T, change func(*config.Config)) *system {
+	t.Helper()
+	cfg := configure(t)
+	if change != nil {
+		change(&cfg)
+	}
+	issuer, err := auth.NewDevIssuer(t.TempDir())
+	require.NoError(t, err)
+	jwks := httptest.NewServer(issuer)
+	t.Cleanup(jwks.Close)
+	cfg.JWKSURL, cfg.JWTIssuer, cfg.JWTAudience = jwks.URL, auth.DevIssuerName, auth.DevAudience
+
+	s := &system{cfg: cfg, client: newClient("http://"+cfg.HTTPAddr, "http://"+cfg.SandboxAddr, issuer)}
+	background(t, func(ctx context.Context) error { return compose.Sandbox(ctx, cfg, quiet(t)) })
+	background(t, func(ctx context.Context) error { return compose.Serve(ctx, cfg, quiet(t)) })
+	background(t, func(ctx context.Context) error { return compose.Worker(ctx, cfg, quiet(t)) })
+	s.awaitReady(t)
+	return s
+}
+
+// configure makes the settings of a system: a migrated database, a namespace, free ports, short limits.
+func configure(t *testing.T) config.Config {
+	t.Helper()
+	cfg, err := config.Load(map[string]string{})
+	require.NoError(t, err)
+	url := stacktest.PostgresFrom(t, "accord", func(url string) error {
+		return postgres.Migrate(context.Background(), url, func(string, ...any) {})
+	})
+	cfg.DatabaseURL = config.Secret(url)
+	cfg.TemporalAddress, cfg.TemporalNamespace = stacktest.TemporalNamespace(t)
+	cfg.HTTPAddr, cfg.SandboxAddr = freeAddr(t), freeAddr(t)
+	cfg.SandboxApplyDelay = 3 * time.Millisecond
+	cfg.GrantBudget = 4 * time.Second
+	cfg.Vendors.Timeout = 500 * time.Millisecond
+	cfg.StopTimeout = 5 * time.Second
+	return compose.WithSandboxVendors(cfg)
+}
+
+// background runs a part until the test ends, and fails the test when the part does.
+func background(t *testing.T, part func(context.Context) error) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- part(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+		case <-time.After(30 * time.Second):
+			t.Error("a part of the system did not stop")
+		}
+	})
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// quiet logs into a file when ACCORD_TEST_LOG_DIR asks for it.
+func quiet(t *testing.T) *slog.Logger {
+	dir := os.Getenv("ACCORD_TEST_LOG_DIR")
+	if dir == "" {
+		return slog.New(slog.DiscardHandler)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, filepath.Base(t.Name())+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = f.Close() })
+	return slog.New(slog.NewTextHandler(io.Writer(f), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}

@@ -1,0 +1,36 @@
+package targetstest
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"maps"
+
+	"accord/domain/preference"
+	"accord/ports/portstest"
+)
+
+// TestPromises runs the port's conformance suite against every vendor, one that applies at once and one that takes its
+// time.
+func TestPromises(t *testing.T) {
+	t.Parallel()
+	for _, target := range preference.Targets {
+		for name, delay := range map[string]time.Duration{"at once": 0, "later": 25 * time.Millisecond} {
+			t.Run(string(target)+" applies "+name, func(t *testing.T) {
+				t.Parallel()
+				portstest.TargetSystem(t, func(t *testing.T) portstest.Subject {
+					r := newRig(t, delay, 5*time.Second)
+					return portstest.Subject{
+						System:   r.systems[target],
+						Channels: slices.Sorted(maps.Keys(groups(r.cfg))),
+						Purposes: slices.Sorted(maps.Keys(purposes(r.cfg))),
+						Fail: func(t *testing.T, status int) {
+							r.fault(t, target, fault{"kind": "status", "status": status, "calls": "any", "times": 0})
+						},
+					}
+				})
+			})
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package preferences
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"accord/domain/consent"
+	"accord/domain/fault"
+	"accord/domain/preference"
+	"accord/ports"
+)
+
+// Activities is everything the workflows do to the world. All of it can be repeated.
+type Activities struct {
+	Accounts   ports.Accounts
+	Operations ports.Operations
+	Steps      ports.Steps
+	Outcomes   ports.Outcomes
+	Runs       ports.Runs
+	Targets    map[preference.Target]ports.TargetSystem
+	Catalogue  *preference.Catalogue
+	Now        func() time.Time
+	NewID      func() string
+	Logger     *slog.Logger
+}
+
+// Register makes the workflows and activities known to a worker.
+func Register(w worker.Registry, a *Activities) {
+	w.RegisterWorkflowWithOptions(Change, workflow.RegisterOptions{Name: ChangeWorkflow})
+	w.RegisterWorkflowWithOptions(Sweep, workflow.RegisterOptions{Name: SweepWorkflow})
+	for name, fn := range map[string]any{
+		beginActivity: a.Begin, reachActivity: a.Reach, undoActivity: a.Undo, commitActivity: a.Commit,
+		startUndoActivity: a.StartCompensation, finishUndoActivity: a.FinishCompensation, parkActivity: a.Park,
+		takeDecisionActivty: a.TakeDecision, sweepActivity: a.SweepTurns,
+	} {
+		w.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
+	}
+}
+
+// Begin makes the operation running, or finds out how far it is.
+func (a *Activities) Begin(ctx context.Context, in OperationInput) (Plan, error) {
+	var plan Plan
+	var settledHere bool
+	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
+		wasSettled := op.Status.Settled()
+		err := acc.Begin(op, in.Run, a.Now())
+		if f, is := fault.As(err); is && f.Code == "turn-lost" {
+			plan = Plan{Operation: op.ID, Do: doNothing}
+			return nil
+		}
+		settledHere = !wasSettled && op.Status.Settled()
+		plan = planOf(acc, op, in.Run)
+		return err
+	})
+	if err == nil && settledHere {
+		a.Outcomes.Announce(ctx, in.Operation)
+	}
+	return plan, toTemporal(err)
+}
+
+func planOf(acc *preference.Account, op *preference.Operation, run int64) Plan {
+	p := Plan{Operation: op.ID, Kind: op.Kind, Source: op.Source, Targets: op.Targets, Deadline: op.Deadline, Summary: op.Change.Summary()}
+	switch op.Status {
+	case preference.Running:
+		p.Do = doReach
+	case preference.Compensating:
+		p.Do = doUndo
+	case preference.NeedsAttention:
+		p.Do = doWait
+	default:
+		p.Do, p.Next = doNext, nextID(acc, run)
+	}
+	return p
+}
+
+func nextID(acc *preference.Account, run int64) string {
+	if next := acc.Next(run); next != nil {
+		return next.ID
+	}
+	return ""
+}
+
+// Commit makes the change hold and hands the turn on. What follows it (telling those who wait, releasing a token that
+// has moved) cannot fail the change.
+func (a *Activities) Commit(ctx context.Context, in OperationInput) (Settled, error) {
+	var out Settled
+	var done preference.Operation
+	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
+		if err := acc.Commit(op, a.Now()); err != nil {
+			return err
+		}
+		out.Next, done = nextID(acc, in.Run), *op
+		return nil
+	})
+	if err != nil {
+		return out, toTemporal(err)
+	}
+	a.Outcomes.Announce(ctx, in.Operation)
+	return out, toTemporal(a.releaseMovedToken(ctx, done))
+}
+
+// StartCompensation records why, and fences late writers off.
+func (a *Activities) StartCompensation(ctx context.Context, in ReasonInput) error {
+	return toTemporal(a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
+		return acc.StartCompensation(op, in.reason(), a.Now())
+	}))
+}
+
+// FinishCompensation ends the operation and hands the turn on.
+func (a *Activities) FinishCompensation(ctx context.Context, in FinishInput) (Settled, error) {
+	var out Settled
+	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
+		if err := acc.Compensate(op, in.Left, a.Now()); err != nil {
+			return err
+		}
+		out.Next = nextID(acc, in.Run)
+		return nil
+	})
+	if err == nil {
+		a.Outcomes.Announce(ctx, in.Operation)
+	}
+	return out, toTemporal(err)
+}
+
+// Park shows a withdrawal that a target refuses to the operators.
+func (a *Activities) Park(ctx context.Context, in ReasonInput) error {
+	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
+		return acc.Park(op, in.reason(), a.Now())
+	})
+	if err == nil {
+		a.Logger.WarnContext(ctx, "an operation needs attention", "operation", in.Operation, "target", in.Target, "code", in.Code)
+		a.Outcomes.Announce(ctx, in.Operation)
+	}
+	return toTemporal(err)
+}
+
+// TakeDecision answers what the operator has decided, and puts a retried operation back to running.
+func (a *Activities) TakeDecision(ctx context.Context, in OperationInput) (DecisionResult, error) {
+	var out DecisionResult
+	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
+		out.Decision = acc.TakeDecision(op)
+		return nil
+	})
+	return out, toTemporal(err)
+}
+
+func (in ReasonInput) reason() consent.Reason {
+	return consent.Reason{Code: in.Code, Target: string(in.Target), Detail: in.Detail}
+}
+
+// releaseMovedToken takes the device away from whoever had registered its token before. The push provider has moved
+// the token already; this makes the other customer's preferences say so, as an operation of its own with its own
+// ledger entries. The key makes it happen once.
+func (a *Activities) releaseMovedToken(ctx context.Context, op preference.Operation) error {
+	token := op.Change.Token()
+	if token == "" {
+		return nil
+	}
+	holders, err := a.Steps.Holders(ctx, token, op.Customer)
+	if err != nil {
+		return err
+	}
+	for _, h := range holders {
+		if err := a.submit(ctx, h.Customer, preference.Request{
+			ID: a.NewID(), Change: preference.ReleaseMovedToken(h.Device.ID, token), Source: preference.FromTokenMove,
+			Actor: preference.System, Origin: consent.Origin{Source: string(preference.FromTokenMove)},
+			Key: "token-move/" + op.ID, Fingerprint: op.ID,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// submit queues a change of our own and starts its run when the turn was free. The sweeper starts what could not be.
+func (a *Activities) submit(ctx context.Context, customer preference.CustomerID, r preference.Request) error {
+	var start *ports.Run
+	err := a.Accounts.Update(ctx, customer, r.Key, func(acc *preference.Account) error {
+		start = nil
+		op, replayed, err := acc.Accept(r, a.Now())
+		if err != nil || replayed {
+			return err
+		}
+		if turn, run := acc.Turn(); turn == op.Number {
+			start = &ports.Run{Customer: customer, Number: run, Operation: op.ID, Kind: op.Kind, Source: op.Source, Targets: op.Targets, Summary: op.Change.Summary()}
+		}
+		return nil
+	})
+	if f, is := fault.As(err); is && f.Kind == fault.NotFound {
+		return nil // the device is gone already
+	}
+	if err != nil || start == nil {
+		return err
+	}
+	if err := a.Runs.Start(ctx, *start); err != nil {
+		a.Logger.WarnContext(ctx, "run not started; the sweeper will", "operation", start.Operation, "error", err)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+// Package preferences is the saga: one requested change, brought to every target or taken back everywhere.
+//
+// Postgres holds the queue and the turn, a run executes. A run is started for the operation that has the customer's
+// turn, works on it to the end, and goes on with whatever came in meanwhile; when nothing is left the turn is given
+// back in the transaction that ends the last operation, and the run closes.
+//
+//	Begin ─┬─ reach crm ──┐
+//	       ├─ reach push ─┼─ all applied ──────────────── Commit ──────────────┐
+//	       └─ reach cmp ──┘                                                    ├─ next operation, or end
+//	              │ a grant's time is over, or a target refuses it             │
+//	              ├─ StartCompensation ─ undo crm, push, cmp ─ FinishCompensation
+//	              │ a target refuses a withdrawal for good
+//	              └─ Park ─ wait for an operator ─ retry, or compensate
+//
+// Every step can be repeated: what was done is in the database before the next thing is done, and each step looks
+// there first. Workflow code calls nothing but the typed stubs in stubs.go. Inputs hold ids, never personal data.
+package preferences
+
+import (
+	"strconv"
+
+	"go.temporal.io/sdk/temporal"
+
+	"accord/domain/preference"
+)
+
+// Names under which the outside knows the workflows. Renaming one strands the runs that are open.
+const (
+	TaskQueue      = "preferences"
+	ChangeWorkflow = "preferences.Change"
+	SweepWorkflow  = "preferences.Sweep"
+	SweepSchedule  = "preferences-sweep"
+	DecisionSignal = "decision" // no payload: the decision is in the store, the signal only wakes the run
+)
+
+// ChangeInput starts a run. Fields are only ever added.
+type ChangeInput struct {
+	Operation string `json:"operation"`
+	Run       int64  `json:"run"`
+}
+
+// WorkflowID of the run that holds a customer's turn. The customer is named by a pseudonym.
+func WorkflowID(customer preference.CustomerID, run int64) string {
+	return "preferences/" + customer.Pseudonym() + "/" + strconv.FormatInt(run, 10)
+}
+
+// Search attributes that make runs findable in the Temporal UI. None holds personal data.
+var (
+	AttrOperation = temporal.NewSearchAttributeKeyKeyword("AccordOperation")
+	AttrKind      = temporal.NewSearchAttributeKeyKeyword("AccordKind")
+	AttrSource    = temporal.NewSearchAttributeKeyKeyword("AccordSource")
+	AttrTargets   = temporal.NewSearchAttributeKeyKeywordList("AccordTargets")
+	AttrOutcome   = temporal.NewSearchAttributeKeyKeyword("AccordOutcome")
+)
+
+// Outcomes as AttrOutcome shows them.
+const (
+	OutcomeRunning        = "running"
+	OutcomeNeedsAttention = "needs_attention"
+	OutcomeCompensating   = "compensating"
+	OutcomeApplied        = "applied"
+	OutcomeCompensated    = "compensated"
+)

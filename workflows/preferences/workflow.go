@@ -1,0 +1,210 @@
+package preferences
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"accord/domain/preference"
+)
+
+// Change is the run that holds a customer's turn: it settles the operation it was started for and every one that came
+// in meanwhile. It never fails: what can't be finished yet is retried and visible.
+//
+// Source of truth is the database, so terminating, resetting or repeating a run is safe: the sweeper starts another
+// one, which goes on from what was done.
+func Change(ctx workflow.Context, in ChangeInput) error {
+	r := newRun(ctx, in.Run)
+	for operation := in.Operation; operation != ""; {
+		next, err := r.settle(operation)
+		if err != nil {
+			return err
+		}
+		operation = next
+		if operation != "" && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			return workflow.NewContinueAsNewError(ctx, ChangeWorkflow, ChangeInput{Operation: operation, Run: in.Run})
+		}
+	}
+	return nil
+}
+
+// run is the state of one execution.
+type run struct {
+	ctx       workflow.Context // not cancelled with the run: nothing may be left half done
+	cancelled bool             // an operator has cancelled the run
+	decisions workflow.ReceiveChannel
+	number    int64
+	first     bool
+	targets   map[preference.Target]string // for the details shown to operators
+}
+
+func newRun(ctx workflow.Context, number int64) *run {
+	detached, _ := workflow.NewDisconnectedContext(ctx)
+	r := &run{
+		ctx: detached,
+		decisions: workflow.GetSignalChannelWithOptions(ctx, DecisionSignal, workflow.SignalChannelOptions{
+			Description: "an operator has decided about the parked operation"}),
+		number: number,
+		first:  true,
+	}
+	workflow.Go(detached, func(gctx workflow.Context) {
+		ctx.Done().Receive(gctx, nil)
+		r.cancelled = true
+	})
+	return r
+}
+
+// settle brings one operation to its end and answers with which one to go on.
+func (r *run) settle(operation string) (next string, err error) {
+	plan, err := begin(r.ctx, OperationInput{operation, r.number})
+	if err != nil {
+		return "", err
+	}
+	r.announce(plan)
+	switch plan.Do {
+	case doReach:
+		return r.forward(plan)
+	case doUndo:
+		return r.compensate(plan)
+	case doWait:
+		if err := r.show(plan, OutcomeNeedsAttention); err != nil {
+			return "", err
+		}
+		return r.afterDecision(plan)
+	case doNext:
+		return plan.Next, nil
+	}
+	return "", nil
+}
+
+// afterDecision waits for the operator when a run finds its operation parked, as one does that the sweeper has started.
+func (r *run) afterDecision(plan Plan) (string, error) {
+	decision, err := r.awaitDecision(r.ctx, plan)
+	if err != nil {
+		return "", err
+	}
+	if decision == preference.CompensateIt {
+		return r.giveUp(plan, ReasonInput{Operation: plan.Operation, Code: "operator-decision"})
+	}
+	return r.forward(plan)
+}
+
+// awaitDecision returns when an operator has decided. A decision made before we wait is found at once.
+func (r *run) awaitDecision(ctx workflow.Context, plan Plan) (preference.Decision, error) {
+	for {
+		decision, err := takeDecision(ctx, OperationInput{plan.Operation, r.number})
+		if err != nil || decision != "" {
+			return decision, err
+		}
+		r.decisions.Receive(ctx, nil)
+	}
+}
+
+// forward reaches every target, then commits; or takes everything back.
+func (r *run) forward(plan Plan) (string, error) {
+	failure, err := r.reachAll(plan)
+	if err != nil {
+		return "", err
+	}
+	if failure != nil {
+		return r.giveUp(plan, *failure)
+	}
+	done, err := commit(r.ctx, OperationInput{plan.Operation, r.number})
+	if err != nil {
+		return "", err
+	}
+	return done.Next, r.show(plan, OutcomeApplied)
+}
+
+// giveUp records why, which also stops late writers, and compensates.
+func (r *run) giveUp(plan Plan, why ReasonInput) (string, error) {
+	if err := startCompensation(r.ctx, why); err != nil {
+		return "", err
+	}
+	return r.compensate(plan)
+}
+
+// compensate puts back every target whose apply may have started, all at once: they are different systems, and one
+// that is down must not keep the others wrong. Undo finds out for itself whether there is anything to do.
+func (r *run) compensate(plan Plan) (string, error) {
+	if err := r.show(plan, OutcomeCompensating); err != nil {
+		return "", err
+	}
+	var left []string
+	var failed error
+	wg := workflow.NewWaitGroup(r.ctx)
+	for _, t := range plan.Targets {
+		wg.Add(1)
+		workflow.Go(r.ctx, func(ctx workflow.Context) {
+			defer wg.Done()
+			r.note(plan, t, "putting back")
+			out, err := undo(ctx, plan, t)
+			if err != nil {
+				failed = err // only when the run itself can't go on
+				return
+			}
+			r.note(plan, t, "put back")
+			left = append(left, out.Left...)
+		})
+	}
+	wg.Wait(r.ctx)
+	if failed != nil {
+		return "", temporal.NewApplicationError("compensation stopped; the sweeper goes on with it", "compensation-stopped")
+	}
+	slices.Sort(left)
+	done, err := finishCompensation(r.ctx, FinishInput{plan.Operation, r.number, left})
+	if err != nil {
+		return "", err
+	}
+	return done.Next, r.show(plan, OutcomeCompensated)
+}
+
+// announce shows the operation in the run's search attributes. The first one is there from the start.
+func (r *run) announce(plan Plan) {
+	r.targets = map[preference.Target]string{}
+	r.details(plan)
+	if r.first {
+		r.first = false
+		return
+	}
+	targets := make([]string, len(plan.Targets))
+	for i, t := range plan.Targets {
+		targets[i] = string(t)
+	}
+	// A failure here is a bug in the names, shown by the worker's log; it must not stop a change.
+	if err := workflow.UpsertTypedSearchAttributes(r.ctx, AttrOperation.ValueSet(plan.Operation), AttrKind.ValueSet(string(plan.Kind)),
+		AttrSource.ValueSet(string(plan.Source)), AttrTargets.ValueSet(targets), AttrOutcome.ValueSet(OutcomeRunning)); err != nil {
+		workflow.GetLogger(r.ctx).Error("search attributes not set", "error", err)
+	}
+}
+
+func (r *run) show(plan Plan, outcome string) error {
+	r.targets[""] = outcome
+	r.details(plan)
+	return workflow.UpsertTypedSearchAttributes(r.ctx, AttrOutcome.ValueSet(outcome))
+}
+
+func (r *run) note(plan Plan, t preference.Target, state string) {
+	r.targets[t] = state
+	r.details(plan)
+}
+
+// details is what the Temporal UI shows on top of a run, for a person who has never seen the code.
+func (r *run) details(plan Plan) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "**%s**: %s  \noperation `%s`, asked by `%s`\n\n", plan.Kind, plan.Summary, plan.Operation, plan.Source)
+	if outcome := r.targets[""]; outcome != "" {
+		fmt.Fprintf(&b, "**%s**\n\n", outcome)
+	}
+	for _, t := range plan.Targets {
+		state := r.targets[t]
+		if state == "" {
+			state = "waiting"
+		}
+		fmt.Fprintf(&b, "- %s: %s\n", t, state)
+	}
+	workflow.SetCurrentDetails(r.ctx, b.String())
+}
