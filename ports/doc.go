@@ -3,6 +3,7 @@
 // breaks one of them is wrong, whatever it returns.
 package ports
 
+//go:generate go tool mockgen -source=auth.go -destination=mocks/auth.go -package=mocks
 //go:generate go tool mockgen -source=targets.go -destination=mocks/targets.go -package=mocks
 //go:generate go tool mockgen -source=runs.go -destination=mocks/runs.go -package=mocks
 //go:generate go tool mockgen -source=store.go -destination=mocks/store.go -package=mocks

@@ -111,7 +111,7 @@ type TargetStep struct {
 	State      TargetState
 	Assignment preference.Assignment
 	Moved      []MovedToken // tokens that another customer held before
-	MaybeDone  bool         // some attempt may have had its effect; false while every one was clearly refused
+	MaybeDone  bool         // some attempt that has ended may have had its effect; once true it stays true
 	Attempts   int
 }
 

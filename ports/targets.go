@@ -88,6 +88,9 @@ type VendorAPI interface {
 
 // VendorCall is one request.
 type VendorCall struct {
+	// Name of the vendor's operation, such as "users.track". Logs and metrics show it in place of the path, which may
+	// hold a customer's id.
+	Name   string
 	Method string
 	Path   string // under the vendor's base address, already escaped
 	Query  map[string][]string

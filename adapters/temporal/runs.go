@@ -67,7 +67,7 @@ func (c *Connection) Start(ctx context.Context, r ports.Run) error {
 	for i, t := range r.Targets {
 		targets[i] = string(t)
 	}
-	_, err := c.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+	options := client.StartWorkflowOptions{
 		ID:                                       preferences.WorkflowID(r.Customer, r.Number),
 		TaskQueue:                                preferences.TaskQueue,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
@@ -77,12 +77,33 @@ func (c *Connection) Start(ctx context.Context, r ports.Run) error {
 			preferences.AttrOperation.ValueSet(r.Operation), preferences.AttrKind.ValueSet(string(r.Kind)),
 			preferences.AttrSource.ValueSet(string(r.Source)), preferences.AttrTargets.ValueSet(targets),
 			preferences.AttrOutcome.ValueSet(preferences.OutcomeRunning)),
-	}, preferences.ChangeWorkflow, preferences.ChangeInput{Operation: r.Operation, Run: r.Number})
+	}
+	err := c.start(ctx, options, preferences.ChangeInput{Operation: r.Operation, Run: r.Number})
 	var open *serviceerror.WorkflowExecutionAlreadyStarted
 	if err == nil || errors.As(err, &open) {
 		return nil
 	}
 	return c.unavailable(ctx, "start", err)
+}
+
+// start makes the search attributes and tries again when the namespace does not know them (yet): on a new cluster the
+// first change must not be refused because it was quicker than the first worker.
+func (c *Connection) start(ctx context.Context, options client.StartWorkflowOptions, in preferences.ChangeInput) error {
+	for {
+		_, err := c.client.ExecuteWorkflow(ctx, options, preferences.ChangeWorkflow, in)
+		var unknown *serviceerror.InvalidArgument
+		if !errors.As(err, &unknown) {
+			return err
+		}
+		if setup := c.searchAttributes(ctx); setup != nil {
+			return errors.Join(err, setup)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // Wake implements ports.Runs.

@@ -65,7 +65,13 @@ func write(target preference.Target) ports.TargetWrite {
 	}
 }
 
-const faultTimeout = 300 * time.Millisecond
+// callTimeout is short only where the fault makes a call run into it.
+func (e expected) callTimeout() time.Duration {
+	if e.code == "timeout" && e.fault["kind"] != "status" {
+		return 500 * time.Millisecond
+	}
+	return 10 * time.Second
+}
 
 // TestFaults: every kind of fault, at every vendor, reading and writing.
 func TestFaults(t *testing.T) {
@@ -74,7 +80,7 @@ func TestFaults(t *testing.T) {
 		for _, target := range preference.Targets {
 			t.Run(string(target)+" write "+name, func(t *testing.T) {
 				t.Parallel()
-				r := newRig(t, 0, faultTimeout)
+				r := newRig(t, 0, want.callTimeout())
 				r.inject(t, target, "write", want)
 				err := r.systems[target].Write(t.Context(), write(target))
 				judge(t, target, want, want.maybeDone, err)
@@ -85,7 +91,7 @@ func TestFaults(t *testing.T) {
 			})
 			t.Run(string(target)+" read "+name, func(t *testing.T) {
 				t.Parallel()
-				r := newRig(t, 0, faultTimeout)
+				r := newRig(t, 0, want.callTimeout())
 				r.inject(t, target, "read", want)
 				_, err := r.systems[target].Read(t.Context(), "ada")
 				judge(t, target, want, false, err)

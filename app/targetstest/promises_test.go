@@ -1,11 +1,10 @@
 package targetstest
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
-
-	"maps"
 
 	"accord/domain/preference"
 	"accord/ports/portstest"

@@ -1,6 +1,8 @@
 package preference
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"accord/domain/fault"
@@ -31,20 +33,39 @@ func applySwitches(p *Preferences, d changeDoc, at time.Time, source Source) err
 	if d.Push != nil {
 		p.push = Choice{Enabled: *d.Push, At: at, Source: source}
 	}
+	if err := p.catalogue.allows(d.Channels); err != nil {
+		return err
+	}
 	for key, on := range d.Channels {
-		ch, known := p.catalogue.Channel(key)
-		if !known {
-			return fault.OnField("channels."+string(key), "unknown_channel", "is not a channel of the catalogue")
-		}
-		if ch.Required && !on {
-			return fault.New(fault.Conflict, "channel-required", "channel %s is required and cannot be switched off", key)
-		}
 		turnsOn = turnsOn || on
 		p.channels[key] = Choice{Enabled: on, At: at, Source: source}
 	}
-	if turnsOn && source == FromApp && !p.hasPermission() {
+	// What is switched off in the same breath goes first: a withdrawal is never refused, and without the permission a
+	// channel that is on reaches nobody anyway.
+	if turnsOn && (Change{d}).Kind() == Grant && source == FromApp && !p.hasPermission() {
 		return fault.New(fault.Conflict, "push-permission-required",
 			"turning push or a channel on needs a device whose OS permission is granted")
+	}
+	return nil
+}
+
+// allows names every channel that does not exist, else the first required one that would go off. The same switches
+// always get the same answer.
+func (c *Catalogue) allows(switches map[ChannelKey]bool) error {
+	var unknown []fault.Field
+	keys := slices.Sorted(maps.Keys(switches))
+	for _, key := range keys {
+		if _, known := c.Channel(key); !known {
+			unknown = append(unknown, fault.Field{Path: "channels." + string(key), Code: "unknown_channel", Message: "is not a channel of the catalogue"})
+		}
+	}
+	if len(unknown) > 0 {
+		return fault.OnFields(unknown...)
+	}
+	for _, key := range keys {
+		if ch, _ := c.Channel(key); ch.Required && !switches[key] {
+			return fault.New(fault.Conflict, "channel-required", "channel %s is required and cannot be switched off", key)
+		}
 	}
 	return nil
 }
@@ -104,14 +125,10 @@ func applyDeviceSwitches(p *Preferences, d changeDoc, at time.Time, _ Source) er
 	if d.Enabled != nil {
 		dev.Enabled = *d.Enabled
 	}
+	if err := p.catalogue.allows(d.Topics); err != nil {
+		return err
+	}
 	for key, on := range d.Topics {
-		ch, known := p.catalogue.Channel(key)
-		if !known {
-			return fault.OnField("channels."+string(key), "unknown_channel", "is not a channel of the catalogue")
-		}
-		if ch.Required && !on {
-			return fault.New(fault.Conflict, "channel-required", "channel %s is required and cannot be switched off", key)
-		}
 		if dev.Channels == nil {
 			dev.Channels = map[ChannelKey]bool{}
 		}

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"accord/domain/fault"
 )
@@ -52,7 +54,7 @@ func SwitchPush(enabled *bool, channels map[ChannelKey]bool, wording *Wording) (
 	if enabled == nil && len(channels) == 0 {
 		return Change{}, fault.OnField("", "empty_change", "must set enabled or at least one channel")
 	}
-	return withWording(changeDoc{Push: enabled, Channels: maps.Clone(channels)}, wording)
+	return withWording(changeDoc{Push: copied(enabled), Channels: maps.Clone(channels)}, wording)
 }
 
 // SwitchDevice sets the device-level switches (nil leaves one). At least one of them must be given.
@@ -60,7 +62,15 @@ func SwitchDevice(id DeviceID, enabled *bool, channels map[ChannelKey]bool) (Cha
 	if enabled == nil && len(channels) == 0 {
 		return Change{}, fault.OnField("", "empty_change", "must set enabled or at least one channel")
 	}
-	return Change{changeDoc{Device: id, Enabled: enabled, Topics: maps.Clone(channels)}}, nil
+	return Change{changeDoc{Device: id, Enabled: copied(enabled), Topics: maps.Clone(channels)}}, nil
+}
+
+func copied[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
 }
 
 var localePattern = regexp.MustCompile(`^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$`)
@@ -71,7 +81,7 @@ func RegisterDevice(r Registration) (Change, error) {
 	if r.Platform != IOS && r.Platform != Android && r.Platform != Web {
 		bad = append(bad, fault.Field{Path: "platform", Code: "not_allowed", Message: "must be ios, android or web"})
 	}
-	if r.Token == "" || len(r.Token) > 4096 || strings.ContainsFunc(r.Token, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
+	if r.Token == "" || len(r.Token) > 4096 || !storable(r.Token) || strings.Contains(r.Token, " ") {
 		bad = append(bad, fault.Field{Path: "token", Code: "invalid_token", Message: "must be 1 to 4096 bytes without white space"})
 	}
 	if !slices.Contains([]Permission{Granted, Denied, Provisional, Undetermined}, r.Permission) {
@@ -79,6 +89,8 @@ func RegisterDevice(r Registration) (Change, error) {
 	}
 	if len(r.AppVersion) > 64 {
 		bad = append(bad, fault.Field{Path: "app_version", Code: "too_long", Message: "must be at most 64 bytes"})
+	} else if !storable(r.AppVersion) {
+		bad = append(bad, fault.Field{Path: "app_version", Code: "invalid_text", Message: "must be text without control characters"})
 	}
 	if r.Locale != "" && (len(r.Locale) > 35 || !localePattern.MatchString(r.Locale)) {
 		bad = append(bad, fault.Field{Path: "locale", Code: "invalid_locale", Message: "must be a language tag such as en or de-CH"})
@@ -109,8 +121,8 @@ func SetEmail(status EmailStatus, wording *Wording) (Change, error) {
 func withWording(doc changeDoc, w *Wording) (Change, error) {
 	if w != nil {
 		var bad []fault.Field
-		if w.ID == "" || len(w.ID) > 255 {
-			bad = append(bad, fault.Field{Path: "wording.id", Code: "invalid_id", Message: "must be 1 to 255 bytes"})
+		if w.ID == "" || len(w.ID) > 255 || !storable(w.ID) {
+			bad = append(bad, fault.Field{Path: "wording.id", Code: "invalid_id", Message: "must be 1 to 255 bytes without control characters"})
 		}
 		if len(w.Locale) > 35 || !localePattern.MatchString(w.Locale) {
 			bad = append(bad, fault.Field{Path: "wording.locale", Code: "invalid_locale", Message: "must be a language tag such as en or de-CH"})
@@ -118,10 +130,15 @@ func withWording(doc changeDoc, w *Wording) (Change, error) {
 		if len(bad) > 0 {
 			return Change{}, fault.OnFields(bad...)
 		}
-		copied := *w
-		doc.Wording = &copied
+		doc.Wording = copied(w)
 	}
 	return Change{doc}, nil
+}
+
+// storable text comes back from its stored form as it went in: what is not UTF-8 would be replaced there, and the
+// database refuses NUL.
+func storable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // Wording the person was shown, nil when none was named.
@@ -206,4 +223,7 @@ func (c Change) Summary() string {
 func (c Change) MarshalJSON() ([]byte, error) { return json.Marshal(c.c) }
 
 // UnmarshalJSON reads the stored form back without checking today's rules.
-func (c *Change) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &c.c) }
+func (c *Change) UnmarshalJSON(b []byte) error {
+	c.c = changeDoc{} // what the receiver held must not shine through where b is silent
+	return json.Unmarshal(b, &c.c)
+}

@@ -3,6 +3,7 @@ package preference
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 )
 
 // Facts is what the preferences say about everything the change speaks of, as a flat map from path to value. Taken
@@ -53,16 +54,21 @@ func Fingerprint(token string) string {
 }
 
 // Pseudonym names a customer where people and other systems look on: the id itself when it is a plain handle, else
-// (it could be an e-mail address or a phone number) a hash of it.
+// (it could be an e-mail address or a phone number, or be made to look like such a hash) a hash of it.
 func (c CustomerID) Pseudonym() string {
 	if plainHandle(string(c)) {
 		return string(c)
 	}
 	sum := sha256.Sum256([]byte("accord/customer/" + string(c)))
-	return "h-" + hex.EncodeToString(sum[:12])
+	return hashedPrefix + hex.EncodeToString(sum[:12])
 }
 
+const hashedPrefix = "h-"
+
 func plainHandle(s string) bool {
+	if strings.HasPrefix(s, hashedPrefix) {
+		return false
+	}
 	letters := 0
 	for _, r := range s {
 		switch {

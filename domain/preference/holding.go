@@ -1,7 +1,9 @@
 package preference
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -121,8 +123,8 @@ func Assign(t Target, c Change, before, after Preferences, current Holding) Assi
 		a.Write[i] = s
 		a.Saw[i], a.Restore[i] = current.State(i), current.State(i)
 		// A target cannot be told to forget a person. Where it had never heard of an item, our own state before is
-		// the closest thing to restore.
-		if prior, ours := was[i]; a.Restore[i] == Unknown && ours {
+		// the closest thing to restore; but what it never had and we only take away stays away.
+		if prior, ours := was[i]; a.Restore[i] == Unknown && ours && s != Unknown {
 			a.Restore[i] = prior
 		}
 	}
@@ -168,7 +170,8 @@ func (c Change) names(i Item, t Target, after Preferences) bool {
 }
 
 // Undo is what puts a target back: every item that still holds what we wrote, or what was there before (our write may
-// be on its way still). Whatever else it holds came from elsewhere meanwhile and is left alone, and returned as such.
+// be on its way still). Whatever else it holds came from elsewhere meanwhile and is left alone, and returned as such,
+// in a fixed order.
 func (a Assignment) Undo(current Holding) (restore Holding, left []Item) {
 	restore = Holding{}
 	for i, wrote := range a.Write {
@@ -181,6 +184,9 @@ func (a Assignment) Undo(current Holding) (restore Holding, left []Item) {
 			left = append(left, i)
 		}
 	}
+	slices.SortFunc(left, func(a, b Item) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key))
+	})
 	return restore, left
 }
 
@@ -195,4 +201,15 @@ func (i *Item) UnmarshalText(b []byte) error {
 	}
 	i.Kind, i.Key = ItemKind(kind), key
 	return nil
+}
+
+// Label names an item for operators and the ledger. A token is shown by its fingerprint.
+func (i Item) Label() string {
+	switch {
+	case i.Key == "":
+		return string(i.Kind)
+	case i.Kind == DeviceItem:
+		return string(i.Kind) + "/" + Fingerprint(i.Key)
+	}
+	return string(i.Kind) + "/" + i.Key
 }

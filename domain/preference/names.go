@@ -106,7 +106,7 @@ func (s Source) origin() Target {
 	switch s {
 	case FromCRM:
 		return CRM
-	case FromPush:
+	case FromPush, FromTokenMove: // the provider moves a token by itself when somebody else registers it
 		return Push
 	case FromCMP:
 		return CMP

@@ -52,7 +52,7 @@ type Operation struct {
 	Deadline    time.Time // grants only: compensated when not applied by then
 	StartedAt   time.Time
 	SettledAt   time.Time
-	Before      Snapshot // what is expected while it waits in the queue, what held once it runs
+	Before      Snapshot // what is expected while it waits in the queue, what held once it runs or is closed
 	After       Snapshot
 	Reason      *consent.Reason
 	Decision    Decision // made by an operator and not yet acted upon
@@ -191,12 +191,20 @@ func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool
 	return op, false, nil
 }
 
-// expected are the preferences once everything in the queue is applied.
+// expected are the preferences once everything in the queue is applied. They are worked out from what holds now: what
+// an operation expected when it was accepted may rest on a change that was taken back since. One that is being taken
+// back, or cannot be applied any more, does not count.
 func (a *Account) expected() Preferences {
-	if len(a.open) == 0 {
-		return a.prefs
+	p := a.prefs
+	for _, op := range a.open {
+		if op.Status == Compensating {
+			continue
+		}
+		if next, err := p.Apply(op.Change, op.AcceptedAt, op.Source); err == nil {
+			p = next
+		}
 	}
-	return Restore(a.prefs.customer, a.open[len(a.open)-1].After, a.prefs.catalogue)
+	return p
 }
 
 func (a *Account) touch(op *Operation) {

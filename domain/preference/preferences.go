@@ -137,7 +137,9 @@ func (p Preferences) Device(id DeviceID) (Device, bool) {
 	if !ok {
 		return Device{}, false
 	}
-	return p.devices[i], true
+	dev := p.devices[i]
+	dev.Channels = maps.Clone(dev.Channels)
+	return dev, true
 }
 
 func (p Preferences) find(id DeviceID) (int, bool) {

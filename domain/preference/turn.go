@@ -125,9 +125,12 @@ func (a *Account) Park(op *Operation, why consent.Reason, now time.Time) error {
 }
 
 // Decide is the operator's decision about a parked operation. Repeating the same decision changes nothing. Errors:
-// Conflict "not-parked".
+// Conflict "not-parked", Invalid when it is neither retry nor compensate.
 func (a *Account) Decide(op *Operation, d Decision, by consent.Actor, now time.Time) error {
-	if op.Decision == d && d != "" {
+	if d != RetryIt && d != CompensateIt {
+		return fault.OnField("decision", "not_allowed", "must be retry or compensate")
+	}
+	if op.Decision == d {
 		return nil
 	}
 	if op.Status != NeedsAttention || op.Decision != "" {
@@ -143,8 +146,15 @@ func (a *Account) Decide(op *Operation, d Decision, by consent.Actor, now time.T
 }
 
 // TakeDecision hands the operator's decision to the run. A retry puts the operation back to running; after a
-// compensation decision the run calls StartCompensation. Empty when nobody has decided yet.
+// compensation decision the run calls StartCompensation. Empty when nobody has decided yet. It answers the same when
+// repeated, also after the decision was acted upon, because the answer to the first call may have been lost.
 func (a *Account) TakeDecision(op *Operation) Decision {
+	switch op.Status {
+	case Running, Applied:
+		return RetryIt
+	case Compensating, Compensated:
+		return CompensateIt
+	}
 	d := op.Decision
 	if d == RetryIt {
 		op.Status, op.Decision, op.Reason = Running, "", nil
@@ -154,15 +164,23 @@ func (a *Account) TakeDecision(op *Operation) Decision {
 }
 
 // NeverStarted closes a grant whose run could not be started, so that the customer can be told at once. Its key is
-// free again, since nothing was done under it. Errors: Conflict "already-started" when a run has begun it meanwhile.
+// free again, since nothing was done under it. Repeating it changes nothing. Errors: Conflict "already-started" when a
+// run has begun or closed it meanwhile, Conflict "withdrawal-goes-forward" for a withdrawal.
 func (a *Account) NeverStarted(op *Operation, now time.Time) error {
-	if op.Status != Accepted {
+	switch {
+	case op.Kind == Withdrawal:
+		return fault.New(fault.Conflict, "withdrawal-goes-forward", "a withdrawal waits until it can be started")
+	case op.Status == Compensated && op.StartedAt.IsZero() && op.Reason != nil && op.Reason.Code == neverStarted:
+		return nil
+	case op.Status != Accepted:
 		return fault.New(fault.Conflict, "already-started", "the operation has begun meanwhile")
 	}
 	op.Key, op.Fingerprint = "", ""
-	why := consent.Reason{Code: "unavailable", Detail: "the change could not be started"}
+	why := consent.Reason{Code: neverStarted, Detail: "the change could not be started"}
 	return a.settle(op, Compensated, &why, nil, now)
 }
+
+const neverStarted = "unavailable" // the reason's code
 
 // Expire compensates the grants that wait behind another operation and whose time is over. None of them has touched a
 // target yet.
@@ -180,6 +198,9 @@ func (a *Account) Expire(now time.Time) error {
 
 // settle ends an operation and hands the turn on.
 func (a *Account) settle(op *Operation, s Status, why *consent.Reason, left []string, now time.Time) error {
+	if op.Status == Accepted { // never begun: the ledger tells what holds, not what was expected to
+		op.Before = a.prefs.Snapshot()
+	}
 	op.Status, op.Reason, op.Decision = s, why, ""
 	op.SettledAt = now.UTC().Truncate(time.Microsecond)
 	event := consent.Applied

@@ -1,0 +1,160 @@
+package postgres
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"time"
+
+	"gorm.io/gorm"
+
+	"accord/domain/consent"
+	"accord/domain/preference"
+)
+
+// maxParts bounds one combined statement.
+const maxParts = 60
+
+// save stores what was done to an account since it was loaded, usually in one round trip.
+func save(tx *gorm.DB, was preference.Standing, account *preference.Account) error {
+	touched, links := account.Pending()
+	if len(touched) == 0 && len(links) == 0 {
+		return errNothing
+	}
+	is := account.Standing()
+	w := &writes{}
+	flush := func() error {
+		err := w.run(tx)
+		w = &writes{}
+		return err
+	}
+	given := false // the operation that has the turn now is among those that are stored anyway
+	for _, op := range touched {
+		run := int64(0)
+		if op.Number == is.Turn {
+			run, given = is.Run, true
+		}
+		if err := saveOperation(w, op, run, op.Number > was.LastNumber); err != nil {
+			return err
+		}
+		if len(w.parts) >= maxParts {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, l := range links {
+		appendLink(w, l)
+		if len(w.parts) >= maxParts {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	customer := is.Preferences.Customer()
+	if is.Turn != was.Turn && is.Turn != 0 && !given {
+		w.one(`UPDATE operations SET run = ? WHERE customer_id = ? AND number = ?`, is.Run, string(customer), is.Turn)
+	}
+	if err := saveCustomer(w, was, is); err != nil {
+		return err
+	}
+	saveTokens(w, was.Preferences, is.Preferences)
+	return flush()
+}
+
+func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) error {
+	var encoded [4]string
+	for i, v := range []any{op.Before, op.After, op.Origin, op.Change} {
+		text, err := encode(v)
+		if err != nil {
+			return err
+		}
+		encoded[i] = text
+	}
+	before, after, origin, change := encoded[0], encoded[1], encoded[2], encoded[3]
+	var reason any
+	if op.Reason != nil {
+		text, err := encode(op.Reason)
+		if err != nil {
+			return err
+		}
+		reason = text
+	}
+	if isNew {
+		w.one(`INSERT INTO operations (id, customer_id, number, kind, status, source, actor_type, actor_id, origin, change, targets,
+			accepted_at, deadline, started_at, settled_at, before, after, reason, decision, idempotency_key, fingerprint, run)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			op.ID, string(op.Customer), op.Number, string(op.Kind), string(op.Status), string(op.Source), op.Actor.Type, op.Actor.ID,
+			origin, change, textArray(op.Targets), nullable(op.AcceptedAt), nullable(op.Deadline), nullable(op.StartedAt),
+			nullable(op.SettledAt), before, after, reason, orNull(op.Decision), orNull(op.Key), orNull(op.Fingerprint), run)
+		return nil
+	}
+	w.one(`UPDATE operations SET status = ?, before = ?, after = ?, reason = ?, decision = ?, idempotency_key = ?, fingerprint = ?,
+		started_at = ?, settled_at = ?, run = greatest(run, ?) WHERE id = ?`,
+		string(op.Status), before, after, reason, orNull(op.Decision), orNull(op.Key), orNull(op.Fingerprint),
+		nullable(op.StartedAt), nullable(op.SettledAt), run, op.ID)
+	if op.Status == preference.Applied {
+		w.any(`UPDATE operation_targets SET state = 'applied', updated_at = statement_timestamp() WHERE operation_id = ? AND state <> 'applied'`, op.ID)
+	}
+	return nil
+}
+
+func appendLink(w *writes, l consent.Link) {
+	w.one(`INSERT INTO ledger (customer_id, seq, operation_id, event, at, body, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		l.Customer, l.Seq, l.Operation, string(l.Event), l.At, l.Body, l.Prev[:], l.Hash[:])
+}
+
+func saveCustomer(w *writes, was, is preference.Standing) error {
+	prefs := is.Preferences
+	if prefs.Version() == was.Preferences.Version() && is.LastNumber == was.LastNumber && is.Turn == was.Turn &&
+		is.Run == was.Run && is.Head == was.Head {
+		return nil
+	}
+	var state any
+	if prefs.Version() != was.Preferences.Version() {
+		text, err := json.Marshal(prefs.Snapshot())
+		if err != nil {
+			return err
+		}
+		state = string(text)
+	}
+	turn := ``
+	args := []any{prefs.Version(), state, is.LastNumber, is.Run, is.Head.Seq, is.Head.Hash[:]}
+	if is.Turn != was.Turn {
+		turn = `, turn = ?, looked_at = NULL, turn_since = ` + map[bool]string{true: `statement_timestamp()`, false: `NULL`}[is.Turn != 0]
+		args = append(args, is.Turn)
+	}
+	w.one(`UPDATE customers SET version = ?, state = coalesce(?::jsonb, state), last_number = ?, run = ?, ledger_seq = ?,
+		ledger_hash = ?, updated_at = statement_timestamp()`+turn+` WHERE id = ?`, append(args, string(prefs.Customer()))...)
+	return nil
+}
+
+// saveTokens keeps the index of tokens in step with the devices.
+func saveTokens(w *writes, was, is preference.Preferences) {
+	if was.Version() == is.Version() {
+		return
+	}
+	type holding struct {
+		device preference.DeviceID
+		at     time.Time
+	}
+	had := map[string]holding{}
+	for _, d := range was.Devices() {
+		had[d.Token] = holding{d.ID, d.UpdatedAt}
+	}
+	for _, d := range is.Devices() {
+		if h, known := had[d.Token]; !known || h.device != d.ID || !h.at.Equal(d.UpdatedAt) {
+			w.one(`INSERT INTO device_tokens (token_hash, customer_id, device_id, updated_at) VALUES (?, ?, ?, ?)
+				ON CONFLICT (token_hash, customer_id) DO UPDATE SET device_id = excluded.device_id, updated_at = excluded.updated_at`,
+				tokenHash(d.Token), string(is.Customer()), string(d.ID), nullable(d.UpdatedAt))
+		}
+		delete(had, d.Token)
+	}
+	for token := range had {
+		w.one(`DELETE FROM device_tokens WHERE token_hash = ? AND customer_id = ?`, tokenHash(token), string(is.Customer()))
+	}
+}
+
+func tokenHash(token string) []byte {
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}

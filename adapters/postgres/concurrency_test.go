@@ -1,0 +1,113 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"accord/domain/fault"
+	"accord/domain/preference"
+	"accord/ports"
+	"accord/ports/portstest"
+)
+
+// Within one process updates of a customer take turns before they reach the database. Between processes only the row
+// lock keeps them apart, from the first change of a customer nobody has heard of on.
+func TestProcessesShareOneQueue(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	processes := []portstest.Store{open(t, url), open(t, url), open(t, url), open(t, url)}
+	const customers, each = 10, 5
+	var all sync.WaitGroup
+	for c := range customers {
+		customer := preference.CustomerID(fmt.Sprintf("customer-%d", c))
+		for _, process := range processes {
+			all.Go(func() {
+				for range each {
+					r := portstest.Unsubscribe(customer)
+					err := process.Update(t.Context(), customer, "", func(a *preference.Account) error {
+						_, _, err := a.Accept(r, portstest.Noon)
+						return err
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+	for c := range customers {
+		account, err := processes[0].Load(t.Context(), preference.CustomerID(fmt.Sprintf("customer-%d", c)))
+		require.NoError(t, err)
+		queue := account.Open()
+		require.Len(t, queue, each*len(processes))
+		for i, op := range queue {
+			require.EqualValues(t, i+1, op.Number)
+		}
+	}
+	require.Empty(t, verify(t, open(t, url), ""))
+}
+
+func TestAKeyUsedInTwoProcessesAtOnceGivesOneOperation(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	processes := []portstest.Store{open(t, url), open(t, url)}
+	for n := range 10 {
+		customer := preference.CustomerID(fmt.Sprintf("customer-%d", n))
+		var both sync.WaitGroup
+		ids := make([]string, len(processes))
+		for i, process := range processes {
+			both.Go(func() {
+				r := portstest.Subscribe(customer)
+				r.Key, r.Fingerprint = "key", "print"
+				err := process.Update(t.Context(), customer, r.Key, func(a *preference.Account) error {
+					op, _, err := a.Accept(r, portstest.Noon)
+					if err == nil {
+						ids[i] = op.ID
+					}
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+		require.Equal(t, ids[0], ids[1])
+	}
+}
+
+// A compensation is being stored while a step wants to start. The step waits for it, and is refused: nothing may be
+// written to a target that the compensation does not know of.
+func TestAStepWaitsForACompensationThatIsBeingStored(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	db, compensating, looking := open(t, url), connect(t, url), connect(t, url)
+	r := portstest.Subscribe("ada")
+	portstest.Accept(t, db, "ada", r)
+	portstest.Begin(t, db, r.ID)
+	tx, err := compensating.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `UPDATE operations SET status = 'compensating' WHERE id = $1`, r.ID)
+	require.NoError(t, err)
+
+	step := make(chan error, 1)
+	go func() {
+		_, err := db.StartStep(context.Background(), r.ID, ports.TargetStep{Target: preference.CRM, State: ports.TargetApplying})
+		step <- err
+	}()
+	require.Eventually(t, func() bool {
+		var waiting bool
+		require.NoError(t, looking.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE datname = current_database() AND $1::int = ANY(pg_blocking_pids(pid)))`, int(compensating.PgConn().PID())).Scan(&waiting))
+		return waiting || len(step) > 0
+	}, 20*time.Second, 5*time.Millisecond)
+	require.NoError(t, tx.Commit(t.Context()))
+	err = <-step
+	require.Equal(t, fault.Conflict, fault.KindOf(err), "%v", err)
+}

@@ -1,0 +1,214 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	outcomeChannel = "accord_outcome"
+	// pollEvery is what a lost notification costs at most.
+	pollEvery = 250 * time.Millisecond
+)
+
+// Watch implements ports.Outcomes. Call it before looking. After Close, done is closed at once.
+func (db *DB) Watch(operation string) (done <-chan struct{}, stop func()) {
+	return db.outcomes.watch(operation)
+}
+
+// Announce implements ports.Outcomes. It is a statement of its own, never part of the transaction it tells about: NOTIFY
+// takes a lock on the whole database while its transaction commits, and commits of all customers would queue for it.
+func (db *DB) Announce(ctx context.Context, operation string) {
+	db.outcomes.wake(operation)
+	tx, cancel := db.session(context.WithoutCancel(ctx))
+	defer cancel()
+	var none sql.NullString
+	if _, err := queryOne(tx, []any{&none}, `SELECT pg_notify(?, ?)::text`, outcomeChannel, operation); err != nil {
+		db.log.DebugContext(ctx, "an outcome was not announced; who watches finds out by looking", "operation", operation, "error", err)
+	}
+}
+
+// settledOf tells which of the operations have settled or were parked.
+func (db *DB) settledOf(ctx context.Context, ids []string) (out []string, err error) {
+	asked, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	err = query(db.gorm.WithContext(ctx), func(rows *sql.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		out = append(out, id)
+		return err
+	}, `SELECT id FROM operations WHERE id IN (SELECT jsonb_array_elements_text(?::jsonb))
+		AND status IN ('applied', 'compensated', 'needs_attention')`, string(asked))
+	return out, err
+}
+
+// outcomes wakes watchers: at once by LISTEN, and by looking every pollEvery in case a notification was lost. Both
+// start with the first watcher, so a process that watches nothing pays for neither.
+type outcomes struct {
+	conf    *pgx.ConnConfig
+	settled func(context.Context, []string) ([]string, error)
+	log     *slog.Logger
+
+	mu       sync.Mutex
+	watchers map[string]map[chan struct{}]struct{}
+	started  bool
+	closed   bool
+	look     chan struct{} // asks for a poll before its time
+
+	ctx  context.Context
+	end  context.CancelFunc
+	done sync.WaitGroup
+}
+
+func newOutcomes(conf *pgx.ConnConfig, settled func(context.Context, []string) ([]string, error), log *slog.Logger) *outcomes {
+	conf = conf.Copy()
+	conf.RuntimeParams["application_name"] = "accord-outcomes"
+	o := &outcomes{conf: conf, settled: settled, log: log, watchers: map[string]map[chan struct{}]struct{}{}, look: make(chan struct{}, 1)}
+	o.ctx, o.end = context.WithCancel(context.Background())
+	return o
+}
+
+func (o *outcomes) watch(operation string) (<-chan struct{}, func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	done := make(chan struct{})
+	if o.closed {
+		close(done)
+		return done, func() {}
+	}
+	if !o.started {
+		o.started = true
+		o.done.Go(o.listen)
+		o.done.Go(o.poll)
+	}
+	if o.watchers[operation] == nil {
+		o.watchers[operation] = map[chan struct{}]struct{}{}
+	}
+	o.watchers[operation][done] = struct{}{}
+	return done, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		delete(o.watchers[operation], done)
+		if len(o.watchers[operation]) == 0 {
+			delete(o.watchers, operation)
+		}
+	}
+}
+
+// wake tells everyone who watches the operation.
+func (o *outcomes) wake(operation string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for done := range o.watchers[operation] {
+		close(done)
+	}
+	delete(o.watchers, operation)
+}
+
+func (o *outcomes) watched() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	ids := make([]string, 0, len(o.watchers))
+	for id := range o.watchers {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func (o *outcomes) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	o.end()
+	o.done.Wait()
+	for _, id := range o.watched() {
+		o.wake(id)
+	}
+}
+
+// poll looks, with one query for everything watched.
+func (o *outcomes) poll() {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-o.ctx.Done():
+			return
+		case <-tick.C:
+		case <-o.look:
+		}
+		ids := o.watched()
+		if len(ids) == 0 {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(o.ctx, 5*time.Second)
+		settled, err := o.settled(ctx, ids)
+		cancel()
+		if err != nil && o.ctx.Err() == nil {
+			o.log.Debug("looking for outcomes failed; trying again", "error", err)
+		}
+		for _, id := range settled {
+			o.wake(id)
+		}
+	}
+}
+
+// listen keeps one connection that waits for notifications, connecting again when it breaks.
+func (o *outcomes) listen() {
+	const first, most = 100 * time.Millisecond, 5 * time.Second
+	pause := first
+	for o.ctx.Err() == nil {
+		began := time.Now()
+		err := o.listenOnce()
+		if o.ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > most {
+			pause = first
+		}
+		o.log.Debug("listening for outcomes was interrupted; connecting again", "error", err)
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-timer.C:
+		case <-o.ctx.Done():
+			timer.Stop()
+			return
+		}
+		pause = min(2*pause, most)
+	}
+}
+
+func (o *outcomes) listenOnce() error {
+	conn, err := pgx.ConnectConfig(o.ctx, o.conf)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = conn.Close(ctx)
+	}()
+	if _, err := conn.Exec(o.ctx, "LISTEN "+outcomeChannel); err != nil {
+		return err
+	}
+	select { // what was said while nobody listened
+	case o.look <- struct{}{}:
+	default:
+	}
+	for {
+		n, err := conn.WaitForNotification(o.ctx)
+		if err != nil {
+			return err
+		}
+		o.wake(n.Payload)
+	}
+}
