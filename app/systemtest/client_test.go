@@ -147,6 +147,19 @@ func (c client) awaitReady(t *testing.T) {
 	})
 }
 
+// awaitWorker waits until changes come through.
+func (c client) awaitWorker(t *testing.T) {
+	t.Helper()
+	who := customer()
+	eventually(t, 60*time.Second, func() string {
+		a := c.as(t, who, http.MethodPut, "/v1/devices/phone", map[string]any{"platform": "ios", "token": "token-" + who, "permission": "granted"}, "Prefer", "wait=10")
+		if a.status != 200 {
+			return fmt.Sprint(a.body)
+		}
+		return ""
+	})
+}
+
 // eventually asks until the answer is empty, and fails the test with the last answer otherwise.
 func eventually(t *testing.T, limit time.Duration, problem func() string) {
 	t.Helper()

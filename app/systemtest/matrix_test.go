@@ -12,10 +12,12 @@ import (
 	"accord/adapters/sandbox"
 )
 
-// fault is one way in which a vendor misbehaves on writes.
+// fault is one way in which a vendor misbehaves.
 type fault struct {
 	name string
 	body map[string]any
+	// effect: the vendor does what it was told, and does not say so. Looking again finds that out.
+	effect bool
 	// refuses is a clear refusal: a grant is compensated at once, a withdrawal waits for an operator.
 	refuses bool
 	// harmless needs no retry.
@@ -24,12 +26,12 @@ type fault struct {
 
 var faults = []fault{
 	{name: "time-out before the effect", body: map[string]any{"kind": "timeout_before"}},
-	{name: "time-out after the effect", body: map[string]any{"kind": "timeout_after"}},
-	{name: "reply dropped after the effect", body: map[string]any{"kind": "drop_after"}},
+	{name: "time-out after the effect", body: map[string]any{"kind": "timeout_after"}, effect: true},
+	{name: "reply dropped after the effect", body: map[string]any{"kind": "drop_after"}, effect: true},
 	{name: "500", body: map[string]any{"kind": "status", "status": 500}},
 	{name: "429 with Retry-After", body: map[string]any{"kind": "status", "status": 429, "headers": map[string]string{"Retry-After": "1"}}},
 	{name: "400", body: map[string]any{"kind": "status", "status": 400}, refuses: true},
-	{name: "malformed", body: map[string]any{"kind": "malformed"}},
+	{name: "malformed", body: map[string]any{"kind": "malformed"}, effect: true},
 	{name: "slow", body: map[string]any{"kind": "delay", "delay_ms": 200}, harmless: true},
 }
 
@@ -40,9 +42,9 @@ func TestEveryFaultEndsInAgreement(t *testing.T) {
 	s := start(t, nil)
 	for _, target := range []string{"crm", "push", "cmp"} {
 		for _, f := range faults {
-			for _, every := range []bool{false, true} {
+			for _, when := range []string{"first write", "every write", "every call"} {
 				for _, grant := range []bool{true, false} {
-					c := matrixCase{system: s, target: target, fault: f, every: every, grant: grant, customer: customer()}
+					c := matrixCase{system: s, target: target, fault: f, when: when, grant: grant, customer: customer()}
 					t.Run(c.name(), func(t *testing.T) {
 						t.Parallel()
 						c.run(t)
@@ -57,18 +59,21 @@ type matrixCase struct {
 	*system
 	target, customer string
 	fault            fault
-	every, grant     bool
+	when             string
+	grant            bool
 }
 
+func (c matrixCase) every() bool { return c.when != "first write" }
+
+// blind: the vendor never shows what it holds, so nobody can tell whether the change is there.
+func (c matrixCase) blind() bool { return c.when == "every call" }
+
 func (c matrixCase) name() string {
-	attempt, kind := "first attempt", "withdrawal"
-	if c.every {
-		attempt = "every attempt"
-	}
+	kind := "withdrawal"
 	if c.grant {
 		kind = "grant"
 	}
-	return fmt.Sprintf("%s/%s/%s/%s", c.target, c.fault.name, attempt, kind)
+	return fmt.Sprintf("%s/%s/%s/%s", c.target, c.fault.name, c.when, kind)
 }
 
 func (c matrixCase) run(t *testing.T) {
@@ -85,9 +90,9 @@ func (c matrixCase) run(t *testing.T) {
 		c.requireHeld(t, op)
 	}
 	switch {
-	case c.fault.harmless:
+	case c.fault.harmless, c.fault.effect && !c.blind():
 		c.requireAgreement(t, op, "applied", before)
-	case c.grant && (c.every || c.fault.refuses):
+	case c.grant && (c.every() || c.fault.refuses):
 		c.requireCompensated(t, op, id, before)
 	case c.fault.refuses:
 		parked := c.awaitStatus(t, c.customer, op, 30*time.Second, "needs_attention")
@@ -97,7 +102,7 @@ func (c matrixCase) run(t *testing.T) {
 		a := c.asOperator(t, http.MethodPost, "/v1/operations/"+op+"/retry", nil)
 		require.Less(t, a.status, 300, a.body)
 		c.requireAgreement(t, op, "applied", before)
-	case c.every:
+	case c.every():
 		c.awaitHits(t, id, 2)
 		require.Equal(t, "running", c.operation(t, c.customer, op).text("status"))
 		c.requireHeld(t, op)
@@ -114,8 +119,11 @@ func (c matrixCase) inject(t *testing.T) (id string) {
 	for k, v := range c.fault.body {
 		body[k] = v
 	}
-	if c.every {
+	if c.every() {
 		body["times"] = 0
+	}
+	if c.blind() {
+		body["calls"] = "any"
 	}
 	return c.control(t, http.MethodPost, "/faults", body).text("id")
 }

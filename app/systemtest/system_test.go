@@ -47,6 +47,7 @@ func start(t *testing.T, change func(*config.Config)) *system {
 	background(t, func(ctx context.Context) error { return compose.Serve(ctx, cfg, quiet(t)) })
 	background(t, func(ctx context.Context) error { return compose.Worker(ctx, cfg, quiet(t)) })
 	s.awaitReady(t)
+	s.awaitWorker(t)
 	return s
 }
 
@@ -62,8 +63,8 @@ func configure(t *testing.T) config.Config {
 	cfg.TemporalAddress, cfg.TemporalNamespace = stacktest.TemporalNamespace(t)
 	cfg.HTTPAddr, cfg.SandboxAddr = freeAddr(t), freeAddr(t)
 	cfg.SandboxApplyDelay = 3 * time.Millisecond
-	cfg.GrantBudget = 4 * time.Second
-	cfg.Vendors.Timeout = 500 * time.Millisecond
+	cfg.GrantBudget = 12 * time.Second
+	cfg.Vendors.Timeout = time.Second
 	cfg.StopTimeout = 5 * time.Second
 	return compose.WithSandboxVendors(cfg)
 }

@@ -13,8 +13,8 @@ import (
 // toTemporal is the one place where a failure becomes retryable or not, and the outermost thing each activity does.
 // The adapters have classified it already. Causes stay out: they copy text into histories.
 func toTemporal(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
+	if err == nil {
+		return nil
 	}
 	if t, is := ports.AsTargetError(err); is {
 		return temporal.NewApplicationErrorWithOptions(t.Error(), t.Code, temporal.ApplicationErrorOptions{
@@ -29,6 +29,9 @@ func toTemporal(err error) error {
 			return temporal.NewApplicationError(f.Message, f.Code)
 		}
 		return temporal.NewNonRetryableApplicationError(f.Message, f.Code, nil)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err // the attempt itself was ended
 	}
 	return temporal.NewApplicationError("internal", "internal")
 }

@@ -22,59 +22,61 @@ func (a *Activities) Reach(ctx context.Context, in TargetInput) error {
 	if err != nil {
 		return toTemporal(err)
 	}
-	err = a.reach(ctx, op, step, in.Target)
+	if op.Status != preference.Running && op.Status != preference.NeedsAttention {
+		return toTemporal(fault.New(fault.Conflict, "not-running", "the operation is %s", op.Status))
+	}
+	if step != nil {
+		// Still "applying" means that an attempt has ended without saying how.
+		interrupted := step.State == ports.TargetApplying
+		if err := a.Steps.MarkStep(ctx, op.ID, in.Target, ports.TargetApplying, "", interrupted || step.MaybeDone); err != nil {
+			return toTemporal(err)
+		}
+	}
+	wrote, err := a.reach(ctx, op, step, in.Target)
 	if err == nil {
 		return nil
 	}
 	if t, is := ports.AsTargetError(err); is {
-		a.noteFailure(ctx, op.ID, step, t)
+		a.noteFailure(ctx, op.ID, t, wrote)
 	} else if _, known := fault.As(err); !known && ctx.Err() == nil {
 		a.Logger.ErrorContext(ctx, "reaching a target failed", "operation", op.ID, "target", in.Target, "error", err)
 	}
 	return toTemporal(err)
 }
 
-func (a *Activities) reach(ctx context.Context, op preference.Operation, step *ports.TargetStep, t preference.Target) error {
+// reach is one attempt. wrote tells that the target has taken the write.
+func (a *Activities) reach(ctx context.Context, op preference.Operation, step *ports.TargetStep, t preference.Target) (wrote bool, err error) {
 	sys := a.Targets[t]
 	before := preference.Restore(op.Customer, op.Before, a.Catalogue)
 	after := preference.Restore(op.Customer, op.After, a.Catalogue)
-	if op.Status != preference.Running && op.Status != preference.NeedsAttention {
-		return fault.New(fault.Conflict, "not-running", "the operation is %s", op.Status)
-	}
 	current, err := sys.Read(ctx, op.Customer)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if step, err = a.startStep(ctx, op, step, t, before, after, current); err != nil {
-		return err
+	if step == nil {
+		if step, err = a.startStep(ctx, op, t, before, after, current); err != nil {
+			return false, err
+		}
 	}
 	missing := current.Missing(step.Assignment.Write)
 	if len(missing) == 0 {
-		return nil
+		return false, nil
 	}
 	if err := sys.Write(ctx, ports.TargetWrite{Customer: op.Customer, Operation: op.ID, Set: missing, Devices: devices(after, before)}); err != nil {
-		return err
+		return false, err
 	}
-	return readBack(ctx, sys, op.Customer, step.Assignment.Write)
+	return true, readBack(ctx, sys, op.Customer, step.Assignment.Write)
 }
 
-// startStep stores the step before the first write, or readies a stored one for another write.
-func (a *Activities) startStep(ctx context.Context, op preference.Operation, step *ports.TargetStep, t preference.Target,
+// startStep stores what is there and what will be written, before it is.
+func (a *Activities) startStep(ctx context.Context, op preference.Operation, t preference.Target,
 	before, after preference.Preferences, current preference.Holding) (*ports.TargetStep, error) {
-	if step != nil {
-		if !step.MaybeDone { // refused so far, but from now on nobody knows
-			return step, a.Steps.MarkStep(ctx, op.ID, t, ports.TargetApplying, "", true)
-		}
-		return step, nil
-	}
-	fresh := ports.TargetStep{Target: t, State: ports.TargetApplying, MaybeDone: true,
-		Assignment: preference.Assign(t, op.Change, before, after, current)}
 	moved, err := a.movedToken(ctx, op, t)
 	if err != nil {
 		return nil, err
 	}
-	fresh.Moved = moved
-	stored, err := a.Steps.StartStep(ctx, op.ID, fresh)
+	stored, err := a.Steps.StartStep(ctx, op.ID, ports.TargetStep{Target: t, State: ports.TargetApplying, Moved: moved,
+		Assignment: preference.Assign(t, op.Change, before, after, current)})
 	return &stored, err
 }
 
@@ -100,17 +102,20 @@ func (a *Activities) movedToken(ctx context.Context, op preference.Operation, t 
 	return nil, nil
 }
 
-// noteFailure shows the failure on the operation. A refusal of the very first write leaves no doubt that nothing was
-// done, which spares the undo a target that refuses everything.
-func (a *Activities) noteFailure(ctx context.Context, operation string, step *ports.TargetStep, t *ports.TargetError) {
-	state, maybe := ports.TargetApplying, true
-	if t.Class == ports.Refused {
+// noteFailure shows the failure on the operation, and whether it leaves any doubt: as long as every attempt was clearly
+// without effect, the undo need not ask a target that answers nothing or refuses everything.
+func (a *Activities) noteFailure(ctx context.Context, operation string, t *ports.TargetError, wrote bool) {
+	doubt := wrote || t.MaybeDone
+	state := ports.TargetPending
+	switch {
+	case t.Class == ports.Refused:
 		state = ports.TargetRefused
-		maybe = step != nil && step.MaybeDone
+	case doubt:
+		state = ports.TargetApplying
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if err := a.Steps.MarkStep(ctx, operation, t.Target, state, t.Code, maybe); err != nil {
+	if err := a.Steps.MarkStep(ctx, operation, t.Target, state, t.Code, doubt); err != nil {
 		a.Logger.WarnContext(ctx, "progress not recorded", "operation", operation, "target", t.Target, "error", err)
 	}
 }
@@ -123,7 +128,7 @@ func (a *Activities) Undo(ctx context.Context, in TargetInput) (UndoResult, erro
 	if err != nil {
 		return UndoResult{}, toTemporal(err)
 	}
-	if step == nil || !step.MaybeDone {
+	if step == nil || (!step.MaybeDone && (step.State == ports.TargetRefused || step.State == ports.TargetPending)) {
 		return UndoResult{}, nil
 	}
 	left, err := a.undo(ctx, op, step)
