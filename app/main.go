@@ -29,7 +29,11 @@ const help = `accord COMMAND
 Settings come from the environment; docs/configuration.md lists them.
 `
 
+// buildID names this build; the linker sets it.
+var buildID = "dev"
+
 func main() {
+	compose.Build = buildID
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {

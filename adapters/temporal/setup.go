@@ -16,7 +16,7 @@ import (
 )
 
 // sweepEvery bounds how long a change waits whose run could not be started.
-const sweepEvery = 5 * time.Second
+const sweepEvery = 10 * time.Second
 
 // Setup makes the search attributes and the sweeper's schedule, and waits until both are usable. Repeating it changes
 // nothing. It fails while Temporal can't be reached.

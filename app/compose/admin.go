@@ -25,7 +25,11 @@ func Migrate(ctx context.Context, cfg config.Config, out io.Writer) error {
 var errTampered = errors.New("the ledger was tampered with")
 
 // AuditVerify checks every customer's chain, or the one named in args, and prints what is wrong.
+// Without ACCORD_DATABASE_URL it is the development stack's database.
 func AuditVerify(ctx context.Context, cfg config.Config, log *slog.Logger, args []string, out io.Writer) error {
+	if cfg.DatabaseURL == "" {
+		cfg.DatabaseURL = devDatabase(cfg.StateDir)
+	}
 	if err := cfg.Validate(config.NeedDatabase); err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ Accord is ready after %s
   Temporal UI  %s
   Sandbox      http://%s
   Postgres     %s
-  Log          %s/accord.log
+  Log          %s/accord.log    (settings for other commands: . %s/dev.env)
 
   TOKEN=%s
 
@@ -67,7 +67,7 @@ Switch promotions on for ada, everywhere or nowhere:
 What the vendors hold now:   curl -s http://%s/_sandbox/customers/ada
 Stop with Ctrl-C.`,
 		time.Since(d.began).Round(100*time.Millisecond), base, base, d.cfg.TemporalUI, sandbox.Addr(), redact(d.cfg.DatabaseURL.Reveal()),
-		d.cfg.StateDir, token, base, sandbox.Addr())
+		d.cfg.StateDir, d.cfg.StateDir, token, base, sandbox.Addr())
 }
 
 // redact leaves the password out of an address.

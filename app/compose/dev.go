@@ -78,6 +78,9 @@ func (d *dev) run(ctx context.Context) (err error) {
 		return errors.Join(err, apiLn.Close(), sandboxLn.Close())
 	}
 	d.cfg = WithSandboxVendors(d.cfg)
+	if d.cfg.SandboxState == "" {
+		d.cfg.SandboxState = filepath.Join(d.cfg.StateDir, "sandbox.journal")
+	}
 	c, err := openCore(ctx, d.cfg, d.log)
 	if err != nil {
 		return errors.Join(err, apiLn.Close(), sandboxLn.Close())
@@ -118,6 +121,9 @@ func (d *dev) serveAll(ctx context.Context, c *core, issuer *auth.DevIssuer, api
 		}
 		if err := d.demo(stages.ctx(0), c); err != nil && stages.ctx(0).Err() == nil {
 			return fmt.Errorf("demo data: %w", err)
+		}
+		if err := d.writeEnv(apiLn); err != nil {
+			return fmt.Errorf("ACCORD_STATE_DIR: %w", err)
 		}
 		d.welcome(issuer, apiLn, sandboxLn)
 		return nil

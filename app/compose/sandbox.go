@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"accord/adapters/sandbox"
@@ -77,28 +76,4 @@ func WithSandboxVendors(cfg config.Config) config.Config {
 		}
 	}
 	return cfg
-}
-
-// SandboxEnv prints the settings that point the API and a worker at a sandbox, for a shell to read.
-func SandboxEnv(cfg config.Config) string {
-	v := WithSandboxVendors(config.Config{SandboxAddr: cfg.SandboxAddr}).Vendors
-	pairs := func(m map[string]string) string {
-		var out []string
-		for k, id := range m {
-			out = append(out, k+"="+id)
-		}
-		return strings.Join(out, ",")
-	}
-	lines := [][2]string{
-		{"ACCORD_BRAZE_URL", v.BrazeURL}, {"ACCORD_BRAZE_API_KEY", v.BrazeAPIKey.Reveal()}, {"ACCORD_BRAZE_GROUPS", pairs(v.BrazeGroups)},
-		{"ACCORD_ONESIGNAL_URL", v.OneSignalURL}, {"ACCORD_ONESIGNAL_APP_ID", v.OneSignalAppID}, {"ACCORD_ONESIGNAL_API_KEY", v.OneSignalAPIKey.Reveal()},
-		{"ACCORD_ONETRUST_URL", v.OneTrustURL}, {"ACCORD_ONETRUST_CLIENT_ID", v.OneTrustClientID},
-		{"ACCORD_ONETRUST_CLIENT_SECRET", v.OneTrustClientSecret.Reveal()},
-		{"ACCORD_ONETRUST_REQUEST_INFORMATION", v.OneTrustRequestInformation.Reveal()}, {"ACCORD_ONETRUST_PURPOSES", pairs(v.OneTrustPurposes)},
-	}
-	var b strings.Builder
-	for _, l := range lines {
-		b.WriteString("export " + l[0] + "='" + l[1] + "'\n")
-	}
-	return b.String()
 }

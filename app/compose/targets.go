@@ -16,9 +16,9 @@ import (
 
 // targets builds the three systems outside, each behind its own rate limit and breaker.
 func targets(v config.Vendors, log *slog.Logger, m *metrics) (map[preference.Target]ports.TargetSystem, error) {
-	api := func(t preference.Target, base string, rate float64, authorize func(http.Header)) (ports.VendorAPI, error) {
+	api := func(t preference.Target, base string, rate float64, authorize func(http.Header), badKey ...int) (ports.VendorAPI, error) {
 		return outbound.New(outbound.Config{Target: t, BaseURL: base, Timeout: v.Timeout, Rate: rate, Authorize: authorize,
-			Logger: log, Observe: m.vendorCall})
+			CredentialStatuses: badKey, Logger: log, Observe: m.vendorCall})
 	}
 	bearer := func(scheme string, key config.Secret) func(http.Header) {
 		return func(h http.Header) { h.Set("Authorization", scheme+" "+key.Reveal()) }
@@ -27,7 +27,7 @@ func targets(v config.Vendors, log *slog.Logger, m *metrics) (map[preference.Tar
 	if err != nil {
 		return nil, fmt.Errorf("braze: %w", err)
 	}
-	pushAPI, err := api(preference.Push, v.OneSignalURL, v.OneSignalRate, bearer("Key", v.OneSignalAPIKey))
+	pushAPI, err := api(preference.Push, v.OneSignalURL, v.OneSignalRate, bearer("Key", v.OneSignalAPIKey), onesignal.CredentialStatuses...)
 	if err != nil {
 		return nil, fmt.Errorf("onesignal: %w", err)
 	}

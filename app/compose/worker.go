@@ -8,8 +8,11 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/worker"
+	"golang.org/x/sync/errgroup"
 
+	httpapi "accord/adapters/http"
 	"accord/app/config"
+	"accord/ports"
 	"accord/workflows/preferences"
 )
 
@@ -22,7 +25,26 @@ func Worker(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.runWorker(ctx, func() { log.Info("worker is ready") }), c.close())
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.serveOps(gctx) })
+	g.Go(func() error { return c.runWorker(gctx, func() { log.Info("worker is ready") }) })
+	return errors.Join(g.Wait(), c.close())
+}
+
+// serveOps answers health checks and scrapes where ACCORD_WORKER_ADDR says.
+func (c *core) serveOps(ctx context.Context) error {
+	if c.cfg.WorkerAddr == "" {
+		return nil
+	}
+	ln, err := listen("ACCORD_WORKER_ADDR", c.cfg.WorkerAddr)
+	if err != nil {
+		return err
+	}
+	handler, err := httpapi.NewOps(map[string]ports.Readiness{"database": c.db, "temporal": c.temporal}, c.metrics.registry, c.log, Build)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	return serve(ctx, ln, httpapi.NewServer(handler, c.cfg.WorkerAddr), c.cfg.StopTimeout)
 }
 
 // runWorker calls ready once the worker polls.
@@ -36,7 +58,7 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	if err := c.untilTemporalAnswers(ctx); err != nil {
 		return nil // asked to stop while waiting
 	}
-	w := worker.New(c.temporal.Client(), preferences.TaskQueue, c.workerOptions())
+	w := worker.New(c.temporal.Client(), preferences.TaskQueue, WorkerOptions(c.cfg, c.log))
 	preferences.Register(w, acts)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)
@@ -50,18 +72,18 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// workerOptions: slots are sized from the database pool, because a step without a connection only waits; the stop time
-// lets a step finish rather than be repeated elsewhere.
-func (c *core) workerOptions() worker.Options {
+// WorkerOptions are what a worker runs with. Slots are sized from the database pool, because a step without a connection
+// only waits; the stop time lets a step finish rather than be repeated elsewhere.
+func WorkerOptions(cfg config.Config, log *slog.Logger) worker.Options {
 	return worker.Options{
-		MaxConcurrentActivityExecutionSize:      4 * c.cfg.DatabaseConns, // steps mostly wait for vendors, not for the database
-		MaxConcurrentLocalActivityExecutionSize: c.cfg.DatabaseConns,
-		MaxConcurrentWorkflowTaskExecutionSize:  2 * c.cfg.DatabaseConns,
+		MaxConcurrentActivityExecutionSize:      4 * cfg.DatabaseConns, // steps mostly wait for vendors, not for the database
+		MaxConcurrentLocalActivityExecutionSize: cfg.DatabaseConns,
+		MaxConcurrentWorkflowTaskExecutionSize:  2 * cfg.DatabaseConns,
 		MaxConcurrentWorkflowTaskPollers:        4,
 		MaxConcurrentActivityTaskPollers:        4,
-		WorkerStopTimeout:                       c.cfg.StopTimeout / 2,
+		WorkerStopTimeout:                       cfg.StopTimeout / 2,
 		DisableRegistrationAliasing:             true,
-		OnFatalError:                            func(err error) { c.log.Error("worker stopped", "error", err) },
+		OnFatalError:                            func(err error) { log.Error("worker stopped", "error", err) },
 	}
 }
 

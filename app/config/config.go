@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -33,6 +34,8 @@ func (Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
 // Reveal hands the value to whoever needs it.
 func (s Secret) Reveal() string { return string(s) }
 
+//go:generate go test -run TestTheDocumentationIsCurrent -update .
+
 // Config is everything that can be set. The development stack fills in what is not set.
 type Config struct {
 	// Address of the API, host:port.
@@ -46,7 +49,7 @@ type Config struct {
 	// File that keeps the sandbox's state; the development stack keeps it in the state folder.
 	SandboxState string `env:"ACCORD_SANDBOX_STATE"`
 
-	// Postgres, as a URL. Contains a password.
+	// Postgres, as a URL. Holds a password and is never printed.
 	DatabaseURL Secret `env:"ACCORD_DATABASE_URL"`
 	// Connections a process keeps to Postgres at most.
 	DatabaseConns int `env:"ACCORD_DATABASE_CONNS" envDefault:"24"`
@@ -58,9 +61,11 @@ type Config struct {
 	// Base URL of the Temporal UI, for links in operations; empty for none.
 	TemporalUI string `env:"ACCORD_TEMPORAL_UI_URL"`
 
-	// Bearer tokens: where the issuer's keys are, who issues, and for whom.
-	JWKSURL     string `env:"ACCORD_JWT_JWKS_URL"`
-	JWTIssuer   string `env:"ACCORD_JWT_ISSUER"`
+	// Where the keys of the issuer of bearer tokens are (a JWKS): https, or http on this machine.
+	JWKSURL string `env:"ACCORD_JWT_JWKS_URL"`
+	// Who must have issued a token (iss).
+	JWTIssuer string `env:"ACCORD_JWT_ISSUER"`
+	// For whom a token must be (aud).
 	JWTAudience string `env:"ACCORD_JWT_AUDIENCE"`
 
 	// Channels in the order in which they are shown, separated by commas: key, key! when required, key:purpose when
@@ -80,11 +85,14 @@ type Config struct {
 	// json or text.
 	LogFormat string `env:"ACCORD_LOG_FORMAT" envDefault:"json"`
 
-	// Development stack only: where state is kept, and the ports of what it starts itself.
-	StateDir       string `env:"ACCORD_STATE_DIR" envDefault:".accord"`
-	PostgresPort   int    `env:"ACCORD_POSTGRES_PORT" envDefault:"0"`
-	TemporalPort   int    `env:"ACCORD_TEMPORAL_PORT" envDefault:"7233"`
-	TemporalUIPort int    `env:"ACCORD_TEMPORAL_UI_PORT" envDefault:"8233"`
+	// Development stack only: where state is kept.
+	StateDir string `env:"ACCORD_STATE_DIR" envDefault:".accord"`
+	// Development stack only: port of the Postgres it starts; 0 takes a free one.
+	PostgresPort int `env:"ACCORD_POSTGRES_PORT" envDefault:"0"`
+	// Development stack only: port of the Temporal it starts.
+	TemporalPort int `env:"ACCORD_TEMPORAL_PORT" envDefault:"7233"`
+	// Development stack only: port of Temporal's UI.
+	TemporalUIPort int `env:"ACCORD_TEMPORAL_UI_PORT" envDefault:"8233"`
 }
 
 // Vendors says where the targets are and how to sign in there.
@@ -92,22 +100,31 @@ type Vendors struct {
 	// How long one vendor call may take.
 	Timeout time.Duration `env:"ACCORD_VENDOR_TIMEOUT" envDefault:"5s"`
 
-	BrazeURL    string `env:"ACCORD_BRAZE_URL"`
+	// REST address of the CRM, Braze.
+	BrazeURL string `env:"ACCORD_BRAZE_URL"`
+	// Braze's REST API key, with the permissions users.track, users.export.ids and subscription.groups.get.
 	BrazeAPIKey Secret `env:"ACCORD_BRAZE_API_KEY"`
 	// Subscription group of each channel: channel=id, separated by commas.
 	BrazeGroups map[string]string `env:"ACCORD_BRAZE_GROUPS" envKeyValSeparator:"="`
-	// Requests per second at most, per process.
+	// Calls to Braze per second at most, per process.
 	BrazeRate float64 `env:"ACCORD_BRAZE_RATE" envDefault:"900"`
 
-	OneSignalURL    string  `env:"ACCORD_ONESIGNAL_URL"`
-	OneSignalAppID  string  `env:"ACCORD_ONESIGNAL_APP_ID"`
-	OneSignalAPIKey Secret  `env:"ACCORD_ONESIGNAL_API_KEY"`
-	OneSignalRate   float64 `env:"ACCORD_ONESIGNAL_RATE" envDefault:"900"`
+	// Address of the push provider, OneSignal.
+	OneSignalURL string `env:"ACCORD_ONESIGNAL_URL"`
+	// OneSignal's app.
+	OneSignalAppID string `env:"ACCORD_ONESIGNAL_APP_ID"`
+	// The app's REST API key.
+	OneSignalAPIKey Secret `env:"ACCORD_ONESIGNAL_API_KEY"`
+	// Calls to OneSignal per second at most, per process.
+	OneSignalRate float64 `env:"ACCORD_ONESIGNAL_RATE" envDefault:"900"`
 
+	// Address of the consent platform, OneTrust (its management host).
 	OneTrustURL string `env:"ACCORD_ONETRUST_URL"`
 	// Where receipts are sent (OneTrust's privacy portal host); the same as ACCORD_ONETRUST_URL when empty.
-	OneTrustReceiptsURL  string `env:"ACCORD_ONETRUST_RECEIPTS_URL"`
-	OneTrustClientID     string `env:"ACCORD_ONETRUST_CLIENT_ID"`
+	OneTrustReceiptsURL string `env:"ACCORD_ONETRUST_RECEIPTS_URL"`
+	// OAuth client that may read profiles.
+	OneTrustClientID string `env:"ACCORD_ONETRUST_CLIENT_ID"`
+	// That client's secret.
 	OneTrustClientSecret Secret `env:"ACCORD_ONETRUST_CLIENT_SECRET"`
 	// The collection point's JWT.
 	OneTrustRequestInformation Secret `env:"ACCORD_ONETRUST_REQUEST_INFORMATION"`
@@ -115,7 +132,8 @@ type Vendors struct {
 	OneTrustIdentifierType string `env:"ACCORD_ONETRUST_IDENTIFIER_TYPE" envDefault:"customer"`
 	// OneTrust id of each purpose: purpose=uuid, separated by commas.
 	OneTrustPurposes map[string]string `env:"ACCORD_ONETRUST_PURPOSES" envKeyValSeparator:"="`
-	OneTrustRate     float64           `env:"ACCORD_ONETRUST_RATE" envDefault:"300"`
+	// Calls to OneTrust per second at most, per process.
+	OneTrustRate float64 `env:"ACCORD_ONETRUST_RATE" envDefault:"300"`
 }
 
 // Load reads the environment. Problems are joined into one error, each naming its setting and the rule.
@@ -123,12 +141,30 @@ func Load(environ map[string]string) (Config, error) {
 	var c Config
 	if err := env.ParseWithOptions(&c, env.Options{Environment: environ}); err != nil {
 		var all env.AggregateError
-		if errors.As(err, &all) {
-			return c, errors.Join(all.Errors...)
+		if !errors.As(err, &all) {
+			return c, err
 		}
-		return c, err
+		problems := make([]error, len(all.Errors))
+		for i, problem := range all.Errors {
+			problems[i] = bySetting(problem)
+		}
+		return c, errors.Join(problems...)
 	}
 	return c, nil
+}
+
+// bySetting names the environment variable instead of our field.
+func bySetting(problem error) error {
+	var parse env.ParseError
+	if !errors.As(problem, &parse) {
+		return problem
+	}
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Vendors]()} {
+		if field, ok := t.FieldByName(parse.Name); ok {
+			return fmt.Errorf("%s must be a %s: %w", field.Tag.Get("env"), field.Type, parse.Err)
+		}
+	}
+	return problem
 }
 
 // Need names what a command cannot do without.

@@ -1,0 +1,62 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := .accord/bin
+BUILD_ID := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+# How long a short fuzz run takes for each target, and a benchmark for each measurement.
+FUZZTIME ?= 10s
+BENCHTIME ?= 2s
+
+.PHONY: help run build stack test bench fuzz check lint generate clean-state
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Bring everything up on this machine: Postgres, Temporal, sandbox, API and worker
+	@exec $(BIN)/accord dev
+
+build: ## Build the accord command into .accord/bin
+	@mkdir -p $(BIN)
+	@go build -buildvcs=false -ldflags "-X main.buildID=$(BUILD_ID)" -o $(BIN)/accord ./app
+
+stack: ## Get the programs the tests need (Postgres, Temporal); a first time may take minutes
+	@go run -buildvcs=false ./adapters/devstack/prepare $(BIN)
+
+test: stack ## Run every test, against real Postgres and Temporal
+	go test -race -timeout 15m ./...
+
+bench: stack ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m ./...
+
+fuzz: stack ## Fuzz each target for a short time (FUZZTIME=10s)
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | while read -r file; do \
+		grep -oE '^func Fuzz[A-Za-z0-9_]+' "$$file" | while read -r _ target; do \
+			echo "$$target in $$(dirname "$$file")"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
+		done; \
+	done
+
+check: ## Run exactly what CI runs
+	@bash .ci/run
+
+lint: ## Run the linters alone
+	@source .ci/tools; linter=$$(tool "$$GOLANGCI_LINT"); "$$linter" run
+
+generate: ## Make generated code anew (mocks, HTTP types)
+	go generate ./...
+
+clean-state: ## Drop all local state (databases, workflows, sandbox), but not the programs in .accord/bin
+	@# As root, Postgres may have had to keep its data outside; a file in its folder says where.
+	@outside=(); \
+	for marker in $$(find .accord -maxdepth 2 -name relocated-to 2>/dev/null); do \
+		place=$$(cat "$$marker"); \
+		case "$$place" in /*/accord-postgres-*) outside+=("$$place") ;; esac; \
+	done; \
+	for file in .accord/*/data/postmaster.pid "$${outside[@]/%//data/postmaster.pid}"; do \
+		if [ -f "$$file" ] && kill -0 "$$(head -n 1 "$$file")" 2>/dev/null; then \
+			echo "Postgres (process $$(head -n 1 "$$file")) runs on this state; stop Accord first" >&2; exit 1; \
+		fi; \
+	done; \
+	rm -rf -- "$${outside[@]}"; \
+	if [ -d .accord ]; then find .accord -mindepth 1 -maxdepth 1 ! -name bin -exec rm -rf -- {} +; fi

@@ -1,0 +1,77 @@
+package compose
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"accord/adapters/auth"
+	"accord/app/config"
+)
+
+// devEnvFile keeps the settings under which another process joins the development stack that runs.
+const devEnvFile = "dev.env"
+
+// writeEnv lets a person run any other command, or a second API or worker, against the stack: `. .accord/dev.env`. It
+// holds the database's password and is for its owner alone.
+func (d *dev) writeEnv(api net.Listener) error {
+	lines := append([][2]string{
+		{"ACCORD_DATABASE_URL", d.cfg.DatabaseURL.Reveal()},
+		{"ACCORD_TEMPORAL_ADDRESS", d.cfg.TemporalAddress},
+		{"ACCORD_TEMPORAL_NAMESPACE", d.cfg.TemporalNamespace},
+		{"ACCORD_TEMPORAL_UI_URL", d.cfg.TemporalUI},
+		{"ACCORD_JWT_JWKS_URL", "http://" + api.Addr().String() + "/dev/jwks.json"},
+		{"ACCORD_JWT_ISSUER", auth.DevIssuerName},
+		{"ACCORD_JWT_AUDIENCE", auth.DevAudience},
+	}, vendorEnv(d.cfg)...)
+	return os.WriteFile(filepath.Join(d.cfg.StateDir, devEnvFile), []byte(exports(lines)), 0o600)
+}
+
+// devDatabase is the database of the development stack that runs on this state, empty when none ever did.
+func devDatabase(stateDir string) config.Secret {
+	raw, err := os.ReadFile(filepath.Join(stateDir, devEnvFile))
+	if err != nil {
+		return ""
+	}
+	_, rest, found := strings.Cut(string(raw), "export ACCORD_DATABASE_URL='")
+	url, _, closed := strings.Cut(rest, "'")
+	if !found || !closed {
+		return ""
+	}
+	return config.Secret(url)
+}
+
+// SandboxEnv prints the settings that point the API and a worker at a sandbox, for a shell to read.
+func SandboxEnv(cfg config.Config) string {
+	return exports(vendorEnv(WithSandboxVendors(config.Config{SandboxAddr: cfg.SandboxAddr})))
+}
+
+func vendorEnv(cfg config.Config) [][2]string {
+	v := cfg.Vendors
+	return [][2]string{
+		{"ACCORD_BRAZE_URL", v.BrazeURL}, {"ACCORD_BRAZE_API_KEY", v.BrazeAPIKey.Reveal()}, {"ACCORD_BRAZE_GROUPS", pairs(v.BrazeGroups)},
+		{"ACCORD_ONESIGNAL_URL", v.OneSignalURL}, {"ACCORD_ONESIGNAL_APP_ID", v.OneSignalAppID}, {"ACCORD_ONESIGNAL_API_KEY", v.OneSignalAPIKey.Reveal()},
+		{"ACCORD_ONETRUST_URL", v.OneTrustURL}, {"ACCORD_ONETRUST_CLIENT_ID", v.OneTrustClientID},
+		{"ACCORD_ONETRUST_CLIENT_SECRET", v.OneTrustClientSecret.Reveal()},
+		{"ACCORD_ONETRUST_REQUEST_INFORMATION", v.OneTrustRequestInformation.Reveal()}, {"ACCORD_ONETRUST_PURPOSES", pairs(v.OneTrustPurposes)},
+	}
+}
+
+func pairs(m map[string]string) string {
+	out := make([]string, 0, len(m))
+	for k, id := range m {
+		out = append(out, k+"="+id)
+	}
+	return strings.Join(out, ",")
+}
+
+// exports quotes for a POSIX shell.
+func exports(lines [][2]string) string {
+	var b strings.Builder
+	for _, l := range lines {
+		fmt.Fprintf(&b, "export %s='%s'\n", l[0], strings.ReplaceAll(l[1], "'", `'\''`))
+	}
+	return b.String()
+}

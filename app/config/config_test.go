@@ -1,0 +1,129 @@
+package config_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"accord/app/config"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md anew")
+
+func TestEveryProblemIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(map[string]string{"ACCORD_HTTP_ADDR": "8080", "ACCORD_GRANT_BUDGET": "-1s", "ACCORD_LOG_FORMAT": "xml",
+		"ACCORD_CHANNELS": "news,news", "ACCORD_BRAZE_URL": "ftp://x"})
+	require.NoError(t, err)
+	err = c.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedTokens, config.NeedVendors)
+	for _, setting := range []string{"ACCORD_HTTP_ADDR", "ACCORD_GRANT_BUDGET", "ACCORD_LOG_FORMAT", "ACCORD_CHANNELS", "ACCORD_BRAZE_URL",
+		"ACCORD_DATABASE_URL", "ACCORD_TEMPORAL_ADDRESS", "ACCORD_JWT_ISSUER", "ACCORD_ONESIGNAL_API_KEY"} {
+		require.ErrorContains(t, err, setting)
+	}
+	_, err = config.Load(map[string]string{"ACCORD_DATABASE_CONNS": "many", "ACCORD_VENDOR_TIMEOUT": "soon"})
+	require.ErrorContains(t, err, "ACCORD_DATABASE_CONNS must be a int")
+	require.ErrorContains(t, err, "ACCORD_VENDOR_TIMEOUT must be a time.Duration")
+}
+
+func TestDefaultsAreTheDevelopmentCatalogue(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(nil)
+	require.NoError(t, err)
+	require.NoError(t, c.Validate())
+	require.Equal(t, 2*time.Minute, c.GrantBudget)
+	cat, err := c.Catalogue()
+	require.NoError(t, err)
+	required, linked := []string{}, map[string]string{}
+	for _, ch := range cat.Channels() {
+		if ch.Required {
+			required = append(required, string(ch.Key))
+		}
+		linked[string(ch.Key)] = string(ch.Purpose)
+	}
+	require.Equal(t, []string{"order_updates"}, required)
+	require.Equal(t, map[string]string{"promotions": "push-marketing", "loyalty": "", "news": "", "order_updates": ""}, linked)
+	require.Equal(t, "email-marketing", string(cat.EmailPurpose()))
+}
+
+func TestEveryChannelAndPurposeNeedsItsCounterpart(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(map[string]string{"ACCORD_BRAZE_GROUPS": "promotions=a,loyalty=b,order_updates=c"})
+	require.NoError(t, err)
+	err = c.Validate(config.NeedVendors)
+	require.ErrorContains(t, err, "channel news")
+	require.NotContains(t, err.Error(), "channel loyalty")
+	require.ErrorContains(t, err, "purpose push-marketing")
+}
+
+func TestSecretsAreNeverPrinted(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(map[string]string{"ACCORD_DATABASE_URL": "postgres://u:hunter2@h/d", "ACCORD_BRAZE_API_KEY": "hunter2"})
+	require.NoError(t, err)
+	asJSON, err := json.Marshal(c)
+	require.NoError(t, err)
+	var logged strings.Builder
+	c.Logger(&logged).Info("configuration", "config", c, "url", c.DatabaseURL)
+	for _, out := range []string{fmt.Sprintf("%v %+v %#v %s", c, c, c, c.DatabaseURL), string(asJSON), logged.String()} {
+		require.NotContains(t, out, "hunter2")
+	}
+	require.Equal(t, "hunter2", c.Vendors.BrazeAPIKey.Reveal())
+}
+
+func TestTheDocumentationIsCurrent(t *testing.T) {
+	t.Parallel()
+	const path = "../../docs/configuration.md"
+	want := document(t)
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
+	}
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, want, string(got), "run make generate")
+}
+
+// document reads the settings and their comments off the source, so that the page cannot say anything else.
+func document(t *testing.T) string {
+	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
+	require.NoError(t, err)
+	var b strings.Builder
+	b.WriteString(`# Configuration
+
+Settings come from the environment. A command checks what it needs at its start and reports every problem at once.
+` + "`make run`" + ` needs none of them: whatever is not set it starts itself, and points the vendors' settings at its sandbox.
+
+| setting | default | what it is |
+|---|---|---|
+`)
+	ast.Inspect(file, func(n ast.Node) bool {
+		field, is := n.(*ast.Field)
+		if !is || field.Tag == nil {
+			return true
+		}
+		raw, err := strconv.Unquote(field.Tag.Value)
+		require.NoError(t, err)
+		tag := reflect.StructTag(raw)
+		setting := tag.Get("env")
+		if setting == "" {
+			return true
+		}
+		require.NotNil(t, field.Doc, "%s needs a comment", setting)
+		value := tag.Get("envDefault")
+		if value != "" {
+			value = "`" + value + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", setting, value, strings.Join(strings.Fields(field.Doc.Text()), " "))
+		return true
+	})
+	return b.String()
+}
