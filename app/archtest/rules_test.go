@@ -63,13 +63,13 @@ func layerOf(dir string) (l layer, ok bool) {
 	return layer{}, false
 }
 
-// compositionRoot is where everything is put together, for the program and for the tests of the whole.
+// compositionRoot is where everything is put together, for the program, and for the tests and benchmarks of the whole.
 func compositionRoot(dir string) bool {
 	if dir == "app" {
 		return true
 	}
 	parts := strings.Split(dir, "/")
-	return parts[0] == "app" && (parts[1] == "compose" || parts[1] == "config" || strings.HasSuffix(parts[1], "test"))
+	return parts[0] == "app" && (parts[1] == "compose" || parts[1] == "config" || parts[1] == "bench" || strings.HasSuffix(parts[1], "test"))
 }
 
 // adapterOf is the adapter that a directory belongs to: one per vendor where there is a folder per target.

@@ -1,0 +1,72 @@
+package httpapi
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"accord/domain/fault"
+	"accord/domain/preference"
+)
+
+// GetOwnAudit answers with the customer's own ledger.
+func (s *server) GetOwnAudit(g *gin.Context, params GetOwnAuditParams) {
+	s.audit(g, exchangeOf(g).customer, params.Cursor, limitOf(params.Limit), true)
+}
+
+// GetCustomerAudit answers with anybody's ledger.
+func (s *server) GetCustomerAudit(g *gin.Context, id CustomerId, params GetCustomerAuditParams) {
+	if customer, ok := s.customerInPath(g, id); ok {
+		s.audit(g, customer, params.Cursor, limitOf(params.Limit), false)
+	}
+}
+
+func (s *server) audit(g *gin.Context, customer preference.CustomerID, cursor *Cursor, limit int, toCustomer bool) {
+	below, err := readAuditCursor(textOf(cursor))
+	if err != nil {
+		s.fail(g, err)
+		return
+	}
+	links, err := s.preferences.Audit(g.Request.Context(), customer, below, limit)
+	if err != nil {
+		s.fail(g, err)
+		return
+	}
+	page := AuditPage{Entries: []AuditEntry{}}
+	for _, l := range links {
+		entry, err := presentEntry(l, toCustomer)
+		if err != nil {
+			s.fail(g, err)
+			return
+		}
+		page.Entries = append(page.Entries, entry)
+	}
+	// Entries count from 1 without a gap, so the last one tells whether there are more.
+	if n := len(links); n > 0 && links[n-1].Seq > 1 {
+		page.NextCursor = textOrNull(auditCursor(links[n-1].Seq))
+	}
+	answerJSON(g, http.StatusOK, page)
+}
+
+const auditCursorPrefix = "audit:"
+
+func auditCursor(below int64) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(auditCursorPrefix + strconv.FormatInt(below, 10)))
+}
+
+// readAuditCursor is 0, the newest, for an empty cursor.
+func readAuditCursor(cursor string) (int64, error) {
+	if cursor == "" {
+		return 0, nil
+	}
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	digits, ours := strings.CutPrefix(string(text), auditCursorPrefix)
+	below, numErr := strconv.ParseInt(digits, 10, 64)
+	if err != nil || !ours || numErr != nil || below < 1 {
+		return 0, fault.OnField("cursor", "bad_cursor", "is not a next_cursor of this list")
+	}
+	return below, nil
+}

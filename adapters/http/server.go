@@ -1,0 +1,127 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"accord/domain/preference"
+	"accord/ports"
+)
+
+// Config of the handler. Everything is required but Ready, Dev and Build.
+type Config struct {
+	Preferences ports.Preferences
+	Operators   ports.Operators
+	Verifier    ports.TokenVerifier
+	Catalogue   *preference.Catalogue
+	Ready       map[string]ports.Readiness // by the name shown in /readyz
+	Metrics     *prometheus.Registry       // gets our measures; /metrics shows all of it
+	Dev         *DevTokens                 // nil everywhere but in the development stack
+	Logger      *slog.Logger
+	Build       string // shown in /healthz and /docs
+}
+
+type server struct {
+	preferences ports.Preferences
+	operators   ports.Operators
+	verifier    ports.TokenVerifier
+	catalogue   *preference.Catalogue
+	ready       map[string]ports.Readiness
+	metrics     prometheus.Gatherer
+	log         *slog.Logger
+	build       string
+	contract    *contract
+}
+
+var _ ServerInterface = (*server)(nil)
+
+// New builds the handler of the whole HTTP API.
+func New(cfg Config) (http.Handler, error) {
+	engine, err := newEngine(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("HTTP API: %w", err)
+	}
+	return headAsGet(engine.Handler()), nil
+}
+
+// headAsGet answers HEAD wherever there is a GET: net/http leaves the body out by itself.
+func headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			get := *r
+			get.Method, r = http.MethodGet, &get
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func newEngine(cfg Config) (*gin.Engine, error) {
+	if cfg.Preferences == nil || cfg.Operators == nil || cfg.Verifier == nil || cfg.Catalogue == nil || cfg.Metrics == nil || cfg.Logger == nil {
+		return nil, errors.New("preferences, operators, verifier, catalogue, metrics and logger must be given")
+	}
+	c, err := ownContract()
+	if err != nil {
+		return nil, err
+	}
+	durations, err := newDurations(cfg.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	page, err := renderDocs(c, cfg.Build)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{preferences: cfg.Preferences, operators: cfg.Operators, verifier: cfg.Verifier, catalogue: cfg.Catalogue,
+		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c}
+	engine, err := newGin()
+	if err != nil {
+		return nil, err
+	}
+	engine.Use(unescapePath, identify(c), observe(cfg.Logger, durations), recoverPanics(cfg.Logger), secure, announceRetirement(c), s.authenticate, s.checkParameters)
+	engine.NoRoute(notFound)
+	engine.NoMethod(methodNotAllowed)
+	RegisterHandlersWithOptions(engine, s, GinServerOptions{ErrorHandler: s.badBinding})
+	engine.GET("/docs", page.serve)
+	engine.GET("/problems/:code", page.serveProblem)
+	if cfg.Dev != nil {
+		s.registerDev(engine, cfg.Dev)
+	}
+	return engine, nil
+}
+
+func newGin() (*gin.Engine, error) {
+	gin.SetMode(gin.ReleaseMode) // debug mode prints to stdout, past our logs
+	engine := gin.New()
+	engine.HandleMethodNotAllowed = true
+	engine.RedirectTrailingSlash = false // a redirected change loses its method in half of all clients
+	// Match what was sent: in the decoded path a customer id with a slash in it would be two segments.
+	// Gin would decode the parts as if they were a query, and make a plus a space; unescapePath does it right.
+	engine.UseEscapedPath, engine.UnescapePathValues = true, false
+	// The default trusts every proxy to say who the client is.
+	return engine, engine.SetTrustedProxies(nil)
+}
+
+// Time-outs of the server. An answer may take as long as the longest Prefer: wait, and some. Reading has the same bound
+// as writing, since its deadline runs on while the handler works and cancels the request's context when it passes.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = writeTimeout
+	writeTimeout      = maxWait + 15*time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+)
+
+// NewServer puts bounds around the handler: Go's own server waits for ever. The caller listens and shuts it down.
+func NewServer(handler http.Handler, addr string) *http.Server {
+	return &http.Server{
+		Addr: addr, Handler: handler,
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+	}
+}
