@@ -24,6 +24,7 @@ const help = `accord COMMAND
   migrate        bring the database up to date
   audit verify   check the ledger's chains; exit status 1 when something was tampered with
                  (accord audit verify CUSTOMER checks one)
+  probe URL      ask a health check; exit status 0 when it answers 200
   version        this build
 
 Settings come from the environment; docs/configuration.md lists them.
@@ -66,6 +67,10 @@ func run(ctx context.Context, args []string) error {
 	case "audit":
 		if len(rest) > 0 && rest[0] == "verify" {
 			return compose.AuditVerify(ctx, cfg, log, rest[1:], os.Stdout)
+		}
+	case "probe":
+		if len(rest) == 1 {
+			return compose.Probe(ctx, rest[0])
 		}
 	case "version":
 		fmt.Println(compose.Build)

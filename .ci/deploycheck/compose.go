@@ -24,7 +24,7 @@ func checkCompose(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("docker-compose.yml with the settings of .env.example: %w", err)
 	}
-	problems := []error{checkServices(project)}
+	problems := []error{checkServices(project), checkSettings(ctx, dir, project)}
 
 	// Without a single setting it must refuse, naming a variable: nothing secret may have a default.
 	if _, err := load(ctx, dir, nil); err == nil || !strings.Contains(err.Error(), "required variable") {
@@ -44,7 +44,7 @@ func checkCompose(ctx context.Context, dir string) error {
 }
 
 func secret(key string) bool {
-	for _, word := range []string{"PASSWORD", "SECRET", "API_KEY", "_SALT"} {
+	for _, word := range []string{"PASSWORD", "SECRET", "API_KEY", "REQUEST_INFORMATION"} {
 		if strings.Contains(key, word) {
 			return true
 		}

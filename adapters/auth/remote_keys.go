@@ -122,7 +122,7 @@ func (k *RemoteKeys) refresh(ctx context.Context) error {
 	if done == nil {
 		done = make(chan struct{})
 		k.inflight, k.lastTry = done, k.now()
-		go k.fetchOnce(done)
+		go k.fetchOnce(context.WithoutCancel(ctx), done)
 	}
 	k.mu.Unlock()
 	select {
@@ -135,8 +135,8 @@ func (k *RemoteKeys) refresh(ctx context.Context) error {
 	return k.lastErr
 }
 
-func (k *RemoteKeys) fetchOnce(done chan struct{}) {
-	keys, err := k.fetch()
+func (k *RemoteKeys) fetchOnce(ctx context.Context, done chan struct{}) {
+	keys, err := k.fetch(ctx)
 	if err != nil {
 		k.log.Warn("fetching the token issuer's keys failed; the last good ones stay in use", "error", err)
 	}
@@ -149,8 +149,8 @@ func (k *RemoteKeys) fetchOnce(done chan struct{}) {
 	close(done)
 }
 
-func (k *RemoteKeys) fetch() (jwk.Set, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
+func (k *RemoteKeys) fetch(ctx context.Context) (jwk.Set, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
 	if err != nil {

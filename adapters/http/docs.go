@@ -141,8 +141,9 @@ func docsAccess(r *route) string {
 		return "Services with scope " + scopes + "."
 	case forCustomerOrService:
 		return "The customer, and services with scope " + scopes + "."
+	default:
+		return "The customer."
 	}
-	return "The customer."
 }
 
 func docsBodies(r *route) []docsBody {

@@ -133,6 +133,7 @@ func (c *Client) send(ctx context.Context, call ports.VendorCall) (ports.VendorA
 		}
 		return ports.VendorAnswer{}, c.policy.noAnswer(call, err, sent.begun(err))
 	}
+	defer resp.Body.Close()
 	defer drain(resp.Body)
 	answer := ports.VendorAnswer{Status: resp.StatusCode, Header: resp.Header}
 	if failure := c.policy.status(call, resp); failure != nil {

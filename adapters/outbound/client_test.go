@@ -185,7 +185,7 @@ func TestConnectionsAreReused(t *testing.T) {
 	for range 20 {
 		_, err := c.Call(t.Context(), read("/"))
 		require.NoError(t, err)
-		failure(t, c, read("/fails"))
+		require.Equal(t, http.StatusBadRequest, failure(t, c, read("/fails")).Status)
 	}
 	require.EqualValues(t, 1, opened.Load())
 }

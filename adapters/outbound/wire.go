@@ -86,7 +86,4 @@ func decode(body io.Reader, status int, limit int64, out any) error {
 	return nil
 }
 
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, maxDrain)
-	_ = body.Close()
-}
+func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, maxDrain) }

@@ -176,7 +176,7 @@ func (o *outcomes) listen() {
 			pause = first
 		}
 		o.log.Debug("listening for outcomes was interrupted; connecting again", "error", err)
-		timer := time.NewTimer(pause/2 + rand.N(pause))
+		timer := time.NewTimer(pause/2 + rand.N(pause)) //nolint:gosec // a pause need not be unguessable
 		select {
 		case <-timer.C:
 		case <-o.ctx.Done():

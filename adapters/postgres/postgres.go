@@ -39,6 +39,7 @@ type Config struct {
 	Timeout   time.Duration         // of one call, waiting for a connection and for locks included; 0 for 10 s
 	SlowQuery time.Duration         // statements that take longer are logged, without values; 0 for 500 ms
 	Logger    *slog.Logger          // nil for none
+	Tracer    pgx.QueryTracer       // sees every statement on the wire, values included; nil for none
 }
 
 // DB is a pool of connections. Its methods may be called from many goroutines.
@@ -63,10 +64,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, c, conf)
-}
-
-func open(ctx context.Context, c Config, conf *pgx.ConnConfig) (*DB, error) {
+	conf.Tracer = c.Tracer
 	c.MaxConns = orElse(c.MaxConns, 20)
 	c.SlowQuery = orElse(c.SlowQuery, 500*time.Millisecond)
 	if c.Logger == nil {

@@ -26,15 +26,15 @@ var (
 func (l slowLog) LogMode(logger.LogLevel) logger.Interface { return l }
 
 func (l slowLog) Info(ctx context.Context, msg string, args ...any) {
-	l.log.DebugContext(ctx, fmt.Sprintf(msg, args...))
+	l.log.DebugContext(ctx, "gorm", "message", fmt.Sprintf(msg, args...))
 }
 
 func (l slowLog) Warn(ctx context.Context, msg string, args ...any) {
-	l.log.WarnContext(ctx, fmt.Sprintf(msg, args...))
+	l.log.WarnContext(ctx, "gorm", "message", fmt.Sprintf(msg, args...))
 }
 
 func (l slowLog) Error(ctx context.Context, msg string, args ...any) {
-	l.log.ErrorContext(ctx, fmt.Sprintf(msg, args...))
+	l.log.ErrorContext(ctx, "gorm", "message", fmt.Sprintf(msg, args...))
 }
 
 func (l slowLog) Trace(ctx context.Context, begin time.Time, statement func() (string, int64), _ error) {

@@ -36,7 +36,7 @@ func (db *DB) inTx(ctx context.Context, fn func(*gorm.DB) error) error {
 			return err
 		}
 		// A little apart, or two that met once meet again.
-		pause := time.NewTimer(time.Duration(n)*5*time.Millisecond + rand.N(10*time.Millisecond))
+		pause := time.NewTimer(time.Duration(n)*5*time.Millisecond + rand.N(10*time.Millisecond)) //nolint:gosec // a pause need not be unguessable
 		select {
 		case <-pause.C:
 		case <-ctx.Done():

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 )
@@ -77,7 +76,7 @@ type Config struct {
 // DefaultConfig returns the development stack's vendors: its channels, purposes and well-known credentials. The
 // credentials open nothing but a sandbox. State is in memory and writes apply at once until the caller says otherwise.
 func DefaultConfig() Config {
-	return Config{
+	return Config{ //nolint:gosec // credentials that open nothing but a sandbox
 		Channels: []Channel{
 			{Key: "promotions", BrazeGroupID: "6b0d1f52-3a58-4c0e-9d3b-0a4f5a2e7c01"},
 			{Key: "order_updates", BrazeGroupID: "6b0d1f52-3a58-4c0e-9d3b-0a4f5a2e7c02"},
@@ -125,7 +124,7 @@ func (c Config) withDefaults() Config {
 		c.Clock = time.Now
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
 }

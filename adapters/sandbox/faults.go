@@ -107,10 +107,10 @@ func (r faultRequest) fault() (*fault, []fieldError) {
 
 // validHeader keeps out what net/http would silently not send.
 func validHeader(name, value string) bool {
-	const tokenMarks = "!#$%&'*+-.^_`|~"
+	const marks = "!#$%&'*+-.^_`|~"
 	for _, c := range []byte(name) {
 		letterOrDigit := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-		if !letterOrDigit && strings.IndexByte(tokenMarks, c) < 0 {
+		if !letterOrDigit && strings.IndexByte(marks, c) < 0 {
 			return false
 		}
 	}

@@ -69,7 +69,7 @@ func BenchmarkTrackAndExport(b *testing.B) {
 	cfg.StatePath, cfg.RateLimits = filepath.Join(b.TempDir(), "state"), RateLimits{}
 	s, err := New(cfg)
 	require.NoError(b, err)
-	defer s.Close()
+	b.Cleanup(func() { require.NoError(b, s.Close()) })
 	call := func(path, body string) {
 		r := httptest.NewRequest("POST", "/braze"+path, strings.NewReader(body))
 		r.Header.Set("Authorization", "Bearer "+cfg.BrazeAPIKey)

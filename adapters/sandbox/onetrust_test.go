@@ -110,7 +110,8 @@ func TestOneTrustReceiptFrame(t *testing.T) {
 
 func TestOneTrustCollectionPointTokenIsStable(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, DefaultConfig().CollectionPointToken(), DefaultConfig().CollectionPointToken())
+	first, second := DefaultConfig().CollectionPointToken(), DefaultConfig().CollectionPointToken()
+	require.Equal(t, first, second)
 }
 
 func TestOneTrustAccess(t *testing.T) {

@@ -141,7 +141,7 @@ func (s *Sandbox) serve(v *vendor, e endpoint, w http.ResponseWriter, r *http.Re
 	if f != nil {
 		s.requests.hit(entry, f.ID)
 	}
-	out := s.perform(v, e, c, f)
+	out := s.perform(r.Context(), v, e, c, f)
 	if out.status == 0 { // cut the connection; the server closes it without a word
 		panic(http.ErrAbortHandler)
 	}
@@ -161,7 +161,7 @@ func (s *Sandbox) serve(v *vendor, e endpoint, w http.ResponseWriter, r *http.Re
 }
 
 // perform does what the endpoint or the fault says. A reply without status means the connection is to be cut.
-func (s *Sandbox) perform(v *vendor, e endpoint, c *call, f *fault) reply {
+func (s *Sandbox) perform(ctx context.Context, v *vendor, e endpoint, c *call, f *fault) reply {
 	if f == nil {
 		return s.run(v, e, c)
 	}
@@ -170,14 +170,14 @@ func (s *Sandbox) perform(v *vendor, e endpoint, c *call, f *fault) reply {
 	switch f.Kind {
 	case faultDelay:
 		// Not tied to the client: a slow vendor does its work also when nobody waits for it any more.
-		s.hold(context.Background(), pause, f.released)
+		s.hold(context.WithoutCancel(ctx), pause, f.released)
 		return s.run(v, e, c)
 	case faultTimeoutBefore:
-		s.holdUntilGone(c, pause, f)
+		s.holdUntilGone(ctx, pause, f)
 		return gatewayTimeout()
 	case faultTimeoutAfter:
 		s.run(v, e, c)
-		s.holdUntilGone(c, pause, f)
+		s.holdUntilGone(ctx, pause, f)
 		return gatewayTimeout()
 	case faultDropAfter:
 		s.run(v, e, c)
@@ -204,11 +204,11 @@ func (s *Sandbox) run(v *vendor, e endpoint, c *call) reply {
 	return e.handle(s, c)
 }
 
-func (s *Sandbox) holdUntilGone(c *call, pause time.Duration, f *fault) {
+func (s *Sandbox) holdUntilGone(ctx context.Context, pause time.Duration, f *fault) {
 	if pause == 0 {
 		pause = s.cfg.MaxHold
 	}
-	s.hold(c.Context(), pause, f.released)
+	s.hold(ctx, pause, f.released)
 }
 
 // hold waits for the time to pass, the context to end, the fault to be removed or the sandbox to close.

@@ -46,7 +46,9 @@ func Connect(cfg Config) (*Connection, error) {
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = 3 * time.Second
 	}
-	c, err := client.NewLazyClient(client.Options{HostPort: cfg.Address, Namespace: cfg.Namespace, Logger: tlog.NewStructuredLogger(cfg.Logger)})
+	c, err := client.NewLazyClient(client.Options{HostPort: cfg.Address, Namespace: cfg.Namespace, Logger: tlog.NewStructuredLogger(cfg.Logger),
+		// What we send is small and the server near: compressing it costs both sides more than it saves on the way.
+		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}}})
 	if err != nil {
 		return nil, fmt.Errorf("temporal client: %w", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"time"
 
 	"accord/adapters/postgres"
 	"accord/app/config"
@@ -59,6 +61,25 @@ func AuditVerify(ctx context.Context, cfg config.Config, log *slog.Logger, args 
 	fmt.Fprintf(out, "%d entries in %d chains, %d findings\n", entries, chains, findings)
 	if findings > 0 {
 		return errTampered
+	}
+	return nil
+}
+
+// Probe asks a health check for whoever has nothing else to ask it with, such as a container without a shell.
+func Probe(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, res.Status)
 	}
 	return nil
 }

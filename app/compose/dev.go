@@ -60,15 +60,15 @@ func (d *dev) say(format string, args ...any) {
 }
 
 func (d *dev) openLog() (*os.File, error) {
-	if err := os.MkdirAll(d.cfg.StateDir, 0o755); err != nil {
+	if err := os.MkdirAll(d.cfg.StateDir, 0o755); err != nil { //nolint:gosec // Postgres, as a user of its own, passes through
 		return nil, fmt.Errorf("ACCORD_STATE_DIR: %w", err)
 	}
-	return os.OpenFile(filepath.Join(d.cfg.StateDir, "accord.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	return os.OpenFile(filepath.Join(d.cfg.StateDir, "accord.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }
 
 // run starts things in the order in which they need each other and stops them the other way round.
 func (d *dev) run(ctx context.Context) (err error) {
-	apiLn, sandboxLn, err := d.takePorts()
+	apiLn, sandboxLn, err := d.takePorts(ctx)
 	if err != nil {
 		return err
 	}
@@ -132,9 +132,9 @@ func (d *dev) serveAll(ctx context.Context, c *core, issuer *auth.DevIssuer, api
 }
 
 // takePorts reports every taken port at once, before anything is started.
-func (d *dev) takePorts() (api, sandbox net.Listener, err error) {
-	api, err1 := listen("ACCORD_HTTP_ADDR", d.cfg.HTTPAddr)
-	sandbox, err2 := listen("ACCORD_SANDBOX_ADDR", d.cfg.SandboxAddr)
+func (d *dev) takePorts(ctx context.Context) (api, sandbox net.Listener, err error) {
+	api, err1 := listen(ctx, "ACCORD_HTTP_ADDR", d.cfg.HTTPAddr)
+	sandbox, err2 := listen(ctx, "ACCORD_SANDBOX_ADDR", d.cfg.SandboxAddr)
 	var err3, err4 error
 	if d.cfg.TemporalAddress == "" {
 		err3 = devstack.CheckPort(devstack.TemporalPortSetting, d.cfg.TemporalPort)
@@ -167,7 +167,7 @@ func (d *dev) startPostgres(ctx context.Context) error {
 		}
 		d.postgres, d.cfg.DatabaseURL = p, config.Secret(p.URL())
 	}
-	if err := postgres.Migrate(ctx, d.cfg.DatabaseURL.Reveal(), func(format string, args ...any) { d.log.Info(fmt.Sprintf(format, args...)) }); err != nil {
+	if err := postgres.Migrate(ctx, d.cfg.DatabaseURL.Reveal(), func(format string, args ...any) { d.log.Info("migrate", "message", fmt.Sprintf(format, args...)) }); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	d.say("Postgres is ready")

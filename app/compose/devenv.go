@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"accord/adapters/auth"
@@ -64,6 +65,7 @@ func pairs(m map[string]string) string {
 	for k, id := range m {
 		out = append(out, k+"="+id)
 	}
+	slices.Sort(out)
 	return strings.Join(out, ",")
 }
 

@@ -17,7 +17,7 @@ func Sandbox(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	ln, err := listen("ACCORD_SANDBOX_ADDR", cfg.SandboxAddr)
+	ln, err := listen(ctx, "ACCORD_SANDBOX_ADDR", cfg.SandboxAddr)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	if err != nil {
 		return errors.Join(err, c.close())
 	}
-	ln, err := listen("ACCORD_HTTP_ADDR", cfg.HTTPAddr)
+	ln, err := listen(ctx, "ACCORD_HTTP_ADDR", cfg.HTTPAddr)
 	if err != nil {
 		return errors.Join(err, c.close())
 	}
@@ -83,8 +83,8 @@ func serve(ctx context.Context, ln net.Listener, srv *http.Server, limit time.Du
 }
 
 // listen explains a taken port by the setting that moves it.
-func listen(setting, addr string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
+func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot listen on %s (is the port taken by another process?): %w", setting, addr, err)
 	}

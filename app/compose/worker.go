@@ -36,7 +36,7 @@ func (c *core) serveOps(ctx context.Context) error {
 	if c.cfg.WorkerAddr == "" {
 		return nil
 	}
-	ln, err := listen("ACCORD_WORKER_ADDR", c.cfg.WorkerAddr)
+	ln, err := listen(ctx, "ACCORD_WORKER_ADDR", c.cfg.WorkerAddr)
 	if err != nil {
 		return err
 	}
@@ -72,15 +72,22 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// WorkerOptions are what a worker runs with. Slots are sized from the database pool, because a step without a connection
-// only waits; the stop time lets a step finish rather than be repeated elsewhere.
+// WorkerOptions are what a worker runs with. Steps wait for vendors more than for the database, and a workflow task waits
+// for the local activities in it; a start finds its worker at once (eagerly) only while a workflow task is free. So there
+// are more of both than connections, while local activities, which are nothing but transactions, get one each. The stop
+// time lets a step finish rather than be repeated elsewhere.
+//
+// Pollers scale by themselves. That is not for speed: a fixed number of them is shared between the task queue and the
+// worker's own sticky one, and as long as the latter has a backlog all of them go there. Under a burst, runs that were
+// not started eagerly then waited for minutes. Scaling pollers keep some on each.
 func WorkerOptions(cfg config.Config, log *slog.Logger) worker.Options {
+	scaling := worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{})
 	return worker.Options{
-		MaxConcurrentActivityExecutionSize:      4 * cfg.DatabaseConns, // steps mostly wait for vendors, not for the database
+		MaxConcurrentActivityExecutionSize:      8 * cfg.DatabaseConns,
 		MaxConcurrentLocalActivityExecutionSize: cfg.DatabaseConns,
-		MaxConcurrentWorkflowTaskExecutionSize:  2 * cfg.DatabaseConns,
-		MaxConcurrentWorkflowTaskPollers:        4,
-		MaxConcurrentActivityTaskPollers:        4,
+		MaxConcurrentWorkflowTaskExecutionSize:  8 * cfg.DatabaseConns,
+		WorkflowTaskPollerBehavior:              scaling,
+		ActivityTaskPollerBehavior:              scaling,
 		WorkerStopTimeout:                       cfg.StopTimeout / 2,
 		DisableRegistrationAliasing:             true,
 		OnFatalError:                            func(err error) { log.Error("worker stopped", "error", err) },

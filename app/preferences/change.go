@@ -111,9 +111,7 @@ func (s *Service) await(ctx context.Context, op preference.Operation, settled <-
 		select {
 		case <-settled:
 			// A closed channel stays closed. Were it early, only looking now and then would help.
-			tick := time.NewTicker(50 * time.Millisecond)
-			defer tick.Stop()
-			settled, again, look = nil, tick.C, true
+			settled, again, look = nil, time.Tick(50*time.Millisecond), true
 		case <-again:
 		case <-timer.C:
 			return s.latest(ctx, op)
@@ -123,8 +121,12 @@ func (s *Service) await(ctx context.Context, op preference.Operation, settled <-
 	}
 }
 
+// latest is how far the operation is as far as can be told: what is accepted stays so while the store can't be asked.
 func (s *Service) latest(ctx context.Context, op preference.Operation) (preference.Operation, error) {
 	now, err := s.Operations.Operation(ctx, op.ID)
+	if f, is := fault.As(err); is && f.Kind == fault.Unavailable {
+		return op, nil
+	}
 	if err != nil {
 		return op, err
 	}

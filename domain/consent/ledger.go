@@ -119,7 +119,7 @@ func (l Link) sum() Hash {
 		b.Write(p)
 	}
 	var seq, at [8]byte
-	binary.BigEndian.PutUint64(seq[:], uint64(l.Seq))
+	binary.BigEndian.PutUint64(seq[:], uint64(l.Seq)) //nolint:gosec // only a spelling: every int64 has one of its own
 	binary.BigEndian.PutUint64(at[:], uint64(l.At.UTC().UnixMicro()))
 	for _, p := range [][]byte{[]byte("accord/ledger/v1"), []byte(l.Customer), seq[:], []byte(l.Operation),
 		[]byte(l.Event), at[:], l.Body, l.Prev[:]} {

@@ -2,6 +2,7 @@ package preference_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -171,6 +172,8 @@ func (m *machine) works(t *rapid.T) {
 		left := rapid.SampledFrom([][]string{nil, {"crm:email"}}).Draw(t, "left")
 		require.NoError(t, m.crashing(t, op.Number, func(a *Account, op *Operation) error { return a.Compensate(op, left, m.now) }))
 		require.Equal(t, left, last(m.entries(t, op.Number)).NotUndone)
+	default:
+		t.Fatalf("#%d has the turn and is %s", op.Number, op.Status)
 	}
 }
 
@@ -278,14 +281,17 @@ func (m *machine) drain(t *rapid.T) {
 				return a.Commit(op, m.now)
 			case Compensating:
 				return a.Compensate(op, nil, m.now)
+			case NeedsAttention:
+				if op.Decision == "" {
+					require.NoError(t, a.Decide(op, RetryIt, operatorActor, m.now))
+				}
+				if a.TakeDecision(op) == CompensateIt {
+					return a.StartCompensation(op, refused, m.now)
+				}
+				return nil
+			default:
+				return fmt.Errorf("#%d has the turn and is %s", op.Number, op.Status)
 			}
-			if op.Decision == "" {
-				require.NoError(t, a.Decide(op, RetryIt, operatorActor, m.now))
-			}
-			if a.TakeDecision(op) == CompensateIt {
-				return a.StartCompensation(op, refused, m.now)
-			}
-			return nil
 		}))
 		m.invariants(t)
 	}

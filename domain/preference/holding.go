@@ -165,8 +165,9 @@ func (c Change) names(i Item, t Target, after Preferences) bool {
 			}
 		}
 		return d.Email != "" && string(after.catalogue.emailPurpose) == i.Key
+	default:
+		return false
 	}
-	return false
 }
 
 // Undo is what puts a target back: every item that still holds what we wrote, or what was there before (our write may

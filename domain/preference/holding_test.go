@@ -174,8 +174,9 @@ func (x transition) names(i Item) bool {
 		_, promotionsNamed := x.wish.channels[promotions]
 		_, newsNamed := x.wish.channels[news]
 		return i.Key == string(pushMarketing) && (promotionsNamed || newsNamed) || i.Key == string(emailMarketing) && x.wish.email != ""
+	default:
+		return false
 	}
-	return false
 }
 
 func TestUndoGivesBackWhatWasThere(t *testing.T) {

@@ -16,10 +16,11 @@ type CustomerID string
 
 // ParseCustomerID checks the rules of CustomerID.
 func ParseCustomerID(s string) (CustomerID, error) {
-	if s == "" || len(s) > 255 || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool {
+	// "." and ".." cannot be a segment of a URL, which is where vendors want an id.
+	if s == "" || s == "." || s == ".." || len(s) > 255 || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.IsSpace(r)
 	}) {
-		return "", fault.OnField("customer", "invalid_id", "must be 1 to 255 bytes without white space or control characters")
+		return "", fault.OnField("customer", "invalid_id", "must be 1 to 255 bytes without white space or control characters, and not . or ..")
 	}
 	return CustomerID(s), nil
 }
@@ -110,8 +111,9 @@ func (s Source) origin() Target {
 		return Push
 	case FromCMP:
 		return CMP
+	default:
+		return ""
 	}
-	return ""
 }
 
 // Wording is the text the person was shown when deciding: its id and language.

@@ -106,8 +106,9 @@ func (a *Account) Compensate(op *Operation, left []string, now time.Time) error 
 		return nil
 	case Compensating:
 		return a.settle(op, Compensated, op.Reason, left, now)
+	default:
+		return fault.New(fault.Conflict, "not-compensating", "a change that is %s cannot end as compensated", op.Status)
 	}
-	return fault.New(fault.Conflict, "not-compensating", "a change that is %s cannot end as compensated", op.Status)
 }
 
 // Park marks a withdrawal that a target refuses for good. Its hold stays. Repeating it for another target keeps the
@@ -154,6 +155,7 @@ func (a *Account) TakeDecision(op *Operation) Decision {
 		return RetryIt
 	case Compensating, Compensated:
 		return CompensateIt
+	case Accepted, NeedsAttention: // not acted upon yet
 	}
 	d := op.Decision
 	if d == RetryIt {

@@ -16,8 +16,9 @@ func transactionType(s preference.State) string {
 		return "CONFIRMED"
 	case preference.Off:
 		return "WITHDRAWN"
+	default:
+		return "NOTGIVEN"
 	}
-	return "NOTGIVEN"
 }
 
 // statuses are OneTrust's words for what it holds. Not listed, and therefore not heard of: NO_CONSENT, PENDING (a double

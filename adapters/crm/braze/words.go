@@ -24,8 +24,9 @@ func subscription(s preference.State) string {
 		return optedIn
 	case preference.Neutral:
 		return neutral
+	default:
+		return unsubscribed
 	}
-	return unsubscribed
 }
 
 // subscribed is a group's state. Groups have two only.
@@ -43,8 +44,9 @@ func reachable(s preference.State) any {
 		return true
 	case preference.Off:
 		return false
+	default:
+		return nil
 	}
-	return nil
 }
 
 // groupState reads a group's state, which answers spell in title case and requests in lower case. "Unknown" is nothing

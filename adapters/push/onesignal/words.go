@@ -96,8 +96,9 @@ func tagValue(s preference.State) string {
 		return "on"
 	case preference.Off:
 		return "off"
+	default:
+		return "" // removes the tag
 	}
-	return "" // removes the tag
 }
 
 // tagState reads a tag's value; anything but our own two words is no choice.
