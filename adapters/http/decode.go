@@ -86,7 +86,11 @@ func readBody(w http.ResponseWriter, r *http.Request, bodies map[string]*openapi
 }
 
 func schemaFor(h http.Header, bodies map[string]*openapi3.Schema) (*openapi3.Schema, error) {
-	mediaType, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	declared := h.Get("Content-Type")
+	if declared == "" { // RFC 9110 lets a recipient assume; whatever it is, it must be JSON that keeps the schema
+		declared = "application/json"
+	}
+	mediaType, params, err := mime.ParseMediaType(declared)
 	charset := strings.ToLower(params["charset"])
 	schema, taken := bodies[mediaType]
 	if err != nil || !taken || (charset != "" && charset != "utf-8") || h.Get("Content-Encoding") != "" {

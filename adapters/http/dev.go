@@ -30,7 +30,8 @@ func devTokenBody() *openapi3.Schema {
 }
 
 func (s *server) registerDev(engine *gin.Engine, dev *DevTokens) {
-	body := map[string]*openapi3.Schema{"application/json": devTokenBody()}
+	// The second is what `curl -d` says of any body: people type this call by hand.
+	body := map[string]*openapi3.Schema{"application/json": devTokenBody(), "application/x-www-form-urlencoded": devTokenBody()}
 	own := engine.Group("/dev", onlyThisMachine)
 	own.POST("/token", func(g *gin.Context) {
 		exchangeOf(g).route = &route{method: http.MethodPost, bodies: body}
