@@ -95,6 +95,13 @@ func TestMalformedJSON(t *testing.T) {
 	require.Empty(t, a.app.commands)
 }
 
+func TestABodyWithoutAMediaTypeIsTakenForJSON(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.call("PATCH", "/v1/preferences/push", "ada", `{"enabled":false}`, "Content-Type: ").is(200)
+	require.Len(t, a.app.commands, 1)
+}
+
 func TestBodiesThatAreNotTaken(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -106,7 +113,6 @@ func TestBodiesThatAreNotTaken(t *testing.T) {
 		require.Equal(t, "unsupported-media-type", got.problem().Code)
 		require.Equal(t, "application/json, application/merge-patch+json", got.header.Get("Accept-Patch"))
 	}
-	a.call("PATCH", "/v1/preferences/push", "ada", `{"enabled":false}`, "Content-Type: ").is(200) // none: taken for JSON
 	put := a.call("PUT", "/v1/devices/phone", "ada", phone, "Content-Type: application/merge-patch+json").is(415)
 	require.Equal(t, "application/json", put.header.Get("Accept"))
 	require.Equal(t, "unexpected-body", a.call("DELETE", "/v1/devices/phone", "ada", `{}`).is(400).problem().Code)
