@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/caarlos0/env/v11"
@@ -44,12 +45,10 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	cfg, err := config.Load(env.ToMap(os.Environ()))
-	if err != nil {
-		return err
-	}
+	cfg := config.Load(env.ToMap(os.Environ()))
 	log := cfg.Logger(os.Stderr)
-	switch command, rest := split(args); command {
+	// A word too many is refused: whoever asks for help must not start something.
+	switch command := strings.Join(args, " "); command {
 	case "dev":
 		return compose.Dev(ctx, cfg, os.Stdout)
 	case "serve":
@@ -57,21 +56,14 @@ func run(ctx context.Context, args []string) error {
 	case "worker":
 		return compose.Worker(ctx, cfg, log)
 	case "sandbox":
-		if len(rest) == 1 && rest[0] == "env" {
-			fmt.Print(compose.SandboxEnv(cfg))
-			return nil
-		}
 		return compose.Sandbox(ctx, cfg, log)
+	case "sandbox env":
+		fmt.Print(compose.SandboxEnv(cfg))
+		return nil
 	case "migrate":
 		return compose.Migrate(ctx, cfg, os.Stdout)
-	case "audit":
-		if len(rest) > 0 && rest[0] == "verify" {
-			return compose.AuditVerify(ctx, cfg, log, rest[1:], os.Stdout)
-		}
-	case "probe":
-		if len(rest) == 1 {
-			return compose.Probe(ctx, rest[0])
-		}
+	case "audit verify":
+		return compose.AuditVerify(ctx, cfg, log, "", os.Stdout)
 	case "version":
 		fmt.Println(compose.Build)
 		return nil
@@ -79,12 +71,11 @@ func run(ctx context.Context, args []string) error {
 		fmt.Print(help)
 		return nil
 	}
-	return fmt.Errorf("unknown command %q; accord help lists them", args)
-}
-
-func split(args []string) (command string, rest []string) {
-	if len(args) == 0 {
-		return "", nil
+	switch {
+	case len(args) == 3 && args[0] == "audit" && args[1] == "verify":
+		return compose.AuditVerify(ctx, cfg, log, args[2], os.Stdout)
+	case len(args) == 2 && args[0] == "probe":
+		return compose.Probe(ctx, args[1])
 	}
-	return args[0], args[1:]
+	return fmt.Errorf("unknown command %q; accord help lists them", strings.Join(args, " "))
 }

@@ -11,21 +11,18 @@ import (
 	"accord/domain/preference"
 )
 
-// maxParts bounds one combined statement.
-const maxParts = 60
-
-// save stores what was done to an account since it was loaded, usually in one round trip.
-func save(tx *gorm.DB, was preference.Standing, account *preference.Account) error {
+// changes are the writes that store what was done to an account since it was loaded: none when nothing was done. The
+// customer's row is always among them, and first, so that whoever has read the account can tell that it was changed by
+// the row's version alone. With a version, as `xmin` shows it, that row must still have it.
+func changes(was preference.Standing, account *preference.Account, version string) (writes, error) {
 	touched, links := account.Pending()
 	if len(touched) == 0 && len(links) == 0 {
-		return errNothing
+		return nil, nil
 	}
 	is := account.Standing()
-	w := &writes{}
-	flush := func() error {
-		err := w.run(tx)
-		w = &writes{}
-		return err
+	var w writes
+	if err := saveCustomer(&w, was, is, version); err != nil {
+		return nil, err
 	}
 	given := false // the operation that has the turn now is among those that are stored anyway
 	for _, op := range touched {
@@ -33,32 +30,30 @@ func save(tx *gorm.DB, was preference.Standing, account *preference.Account) err
 		if op.Number == is.Turn {
 			run, given = is.Run, true
 		}
-		if err := saveOperation(w, op, run, op.Number > was.LastNumber); err != nil {
-			return err
+		if err := saveOperation(&w, op, run, op.Number > was.LastNumber); err != nil {
+			return nil, err
 		}
-		if len(w.parts) >= maxParts {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
+	}
+	if is.Turn != was.Turn && is.Turn != 0 && !given {
+		w.one(`UPDATE operations SET run = ? WHERE customer_id = ? AND number = ?`, is.Run, string(is.Preferences.Customer()), is.Turn)
 	}
 	for _, l := range links {
-		appendLink(w, l)
-		if len(w.parts) >= maxParts {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
+		appendLink(&w, l)
 	}
-	customer := is.Preferences.Customer()
-	if is.Turn != was.Turn && is.Turn != 0 && !given {
-		w.one(`UPDATE operations SET run = ? WHERE customer_id = ? AND number = ?`, is.Run, string(customer), is.Turn)
-	}
-	if err := saveCustomer(w, was, is); err != nil {
+	saveTokens(&w, was.Preferences, is.Preferences)
+	return w, nil
+}
+
+// save stores the changes inside a transaction that holds the customer's lock, usually in one round trip.
+func save(tx *gorm.DB, was preference.Standing, account *preference.Account) error {
+	w, err := changes(was, account, "")
+	if err != nil {
 		return err
 	}
-	saveTokens(w, was.Preferences, is.Preferences)
-	return flush()
+	if len(w) == 0 {
+		return errNothing
+	}
+	return w.run(tx)
 }
 
 func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) error {
@@ -103,12 +98,8 @@ func appendLink(w *writes, l consent.Link) {
 		l.Customer, l.Seq, l.Operation, string(l.Event), l.At, l.Body, l.Prev[:], l.Hash[:])
 }
 
-func saveCustomer(w *writes, was, is preference.Standing) error {
+func saveCustomer(w *writes, was, is preference.Standing, version string) error {
 	prefs := is.Preferences
-	if prefs.Version() == was.Preferences.Version() && is.LastNumber == was.LastNumber && is.Turn == was.Turn &&
-		is.Run == was.Run && is.Head == was.Head {
-		return nil
-	}
 	var state any
 	if prefs.Version() != was.Preferences.Version() {
 		text, err := json.Marshal(prefs.Snapshot())
@@ -123,8 +114,14 @@ func saveCustomer(w *writes, was, is preference.Standing) error {
 		turn = `, turn = ?, looked_at = NULL, turn_since = ` + map[bool]string{true: `statement_timestamp()`, false: `NULL`}[is.Turn != 0]
 		args = append(args, is.Turn)
 	}
+	condition := ` WHERE id = ?`
+	args = append(args, string(prefs.Customer()))
+	if version != "" {
+		condition += ` AND xmin::text = ?`
+		args = append(args, version)
+	}
 	w.one(`UPDATE customers SET version = ?, state = coalesce(?::jsonb, state), last_number = ?, run = ?, ledger_seq = ?,
-		ledger_hash = ?, updated_at = statement_timestamp()`+turn+` WHERE id = ?`, append(args, string(prefs.Customer()))...)
+		ledger_hash = ?, updated_at = statement_timestamp()`+turn+condition, args...)
 	return nil
 }
 

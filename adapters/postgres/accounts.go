@@ -111,9 +111,86 @@ func (db *DB) Update(ctx context.Context, customer preference.CustomerID, key st
 	return translate("update account", err)
 }
 
-// UpdateOperation implements ports.Accounts; see Update about fault.Unavailable.
+// UpdateOperation implements ports.Accounts; see Update about fault.Unavailable. Who calls it has the turn, so nobody
+// else is likely to change the account meanwhile: it does without the lock, and takes it when somebody did.
 func (db *DB) UpdateOperation(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation) error) error {
-	err := db.inTx(ctx, func(tx *gorm.DB) error {
+	done := false
+	err := db.again(ctx, func(ctx context.Context) (committing bool, err error) {
+		done, committing, err = db.updateUnlocked(ctx, operation, fn)
+		return committing, err
+	})
+	if err == nil && !done {
+		err = db.updateLocked(ctx, operation, fn)
+	}
+	return translate("update operation", err)
+}
+
+// updateUnlocked reads one moment and stores the changes in one statement, if the customer's row is still the one that
+// was read: two round trips instead of five. done is false when it is not; nothing has happened then.
+func (db *DB) updateUnlocked(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation) error) (done, committing bool, err error) {
+	// One connection for both, so that one that turns out dead is noticed before anything is stored.
+	err = db.gorm.WithContext(ctx).Connection(func(tx *gorm.DB) error {
+		standing, op, version, err := db.readOperation(tx, operation)
+		if err != nil {
+			return err
+		}
+		account := preference.RestoreAccount(standing)
+		if err := fn(account, op); err != nil {
+			return callerError{err}
+		}
+		w, err := changes(standing, account, version)
+		if err != nil {
+			return err
+		}
+		if len(w) == 0 {
+			done = true
+			return nil
+		}
+		committing = true
+		done, err = w.runAlone(tx)
+		return err
+	})
+	return done, committing, err
+}
+
+// readOperation reads an operation's account and the version of the customer's row, in one statement, which sees one
+// moment.
+func (db *DB) readOperation(tx *gorm.DB, operation string) (standing preference.Standing, asked *preference.Operation, version string, err error) {
+	err = query(tx, func(rows *sql.Rows) error {
+		var c customerRow
+		var o operationRow
+		if err := rows.Scan(append(append([]any{&version}, c.dest()...), o.dest()...)...); err != nil {
+			return err
+		}
+		if standing.Preferences.Customer() == "" {
+			if standing, err = c.standing(db.catalogue); err != nil {
+				return err
+			}
+		}
+		op, err := o.operation()
+		if err != nil {
+			return err
+		}
+		if !op.Status.Settled() {
+			standing.Open = append(standing.Open, op)
+		}
+		if op.ID == operation {
+			asked = op
+		}
+		return nil
+	}, `SELECT c.xmin::text, `+customerColumns+`, `+operationColumns+`
+		FROM customers c CROSS JOIN LATERAL (
+		  SELECT o.* FROM operations o WHERE o.customer_id = c.id AND o.status IN `+openStatuses+`
+		  UNION ALL SELECT o.* FROM operations o WHERE o.id = ? AND o.status NOT IN `+openStatuses+`
+		) o WHERE c.id = (SELECT customer_id FROM operations WHERE id = ?) ORDER BY o.number`, operation, operation)
+	if err == nil && asked == nil {
+		err = errNoOperation
+	}
+	return standing, asked, version, err
+}
+
+func (db *DB) updateLocked(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation) error) error {
+	return db.inTx(ctx, func(tx *gorm.DB) error {
 		var row customerRow
 		// An operation never changes its customer, so this finds the right row however long it waits for the lock.
 		found, err := queryOne(tx, row.dest(), `SELECT `+customerColumns+` FROM customers c
@@ -137,7 +214,6 @@ func (db *DB) UpdateOperation(ctx context.Context, operation string, fn func(*pr
 		}
 		return save(tx, standing, account)
 	})
-	return translate("update operation", err)
 }
 
 // lockCustomer locks the customer's row, making it when there is none.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"accord/domain/consent"
 	"accord/domain/fault"
 	"accord/domain/preference"
 	"accord/ports"
@@ -110,4 +111,59 @@ func TestAStepWaitsForACompensationThatIsBeingStored(t *testing.T) {
 	require.NoError(t, tx.Commit(t.Context()))
 	err = <-step
 	require.Equal(t, fault.Conflict, fault.KindOf(err), "%v", err)
+}
+
+// What the holder of a turn does is stored without the lock, as long as nobody else has changed the account meanwhile.
+func TestAnUpdateThatWasOvertakenIsDoneAgainUnderTheLock(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	here, there := open(t, url), open(t, url)
+	first, second := portstest.Unsubscribe("ada"), portstest.Unsubscribe("ada")
+	portstest.Accept(t, here, "ada", first)
+	var saw []int
+	require.NoError(t, here.UpdateOperation(t.Context(), first.ID, func(a *preference.Account, op *preference.Operation) error {
+		saw = append(saw, len(a.Open()))
+		if len(saw) == 1 {
+			portstest.Accept(t, there, "ada", second)
+		}
+		_, run := a.Turn()
+		return a.Begin(op, run, portstest.Noon)
+	}))
+	require.Equal(t, []int{1, 2}, saw)
+	for id, status := range map[string]preference.Status{first.ID: preference.Running, second.ID: preference.Accepted} {
+		op, err := here.Operation(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, status, op.Status)
+	}
+	require.Empty(t, verify(t, here, ""))
+}
+
+// An operator's decision that is taken leaves no trace in the ledger, and must be noticed all the same.
+func TestAnUpdateIsOvertakenByOneThatAddsNothingToTheLedger(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	here, there := open(t, url), open(t, url)
+	r := portstest.Unsubscribe("ada")
+	portstest.Accept(t, here, "ada", r)
+	portstest.Begin(t, here, r.ID)
+	portstest.Park(t, here, r.ID)
+	require.NoError(t, here.UpdateOperation(t.Context(), r.ID, func(a *preference.Account, op *preference.Operation) error {
+		return a.Decide(op, preference.RetryIt, consent.Actor{Type: "operator", ID: "support"}, portstest.Noon)
+	}))
+	take := func(found *[]preference.Status, meanwhile func()) func(*preference.Account, *preference.Operation) error {
+		return func(a *preference.Account, op *preference.Operation) error {
+			*found = append(*found, op.Status)
+			a.TakeDecision(op)
+			if len(*found) == 1 {
+				meanwhile()
+			}
+			return nil
+		}
+	}
+	var mine, theirs []preference.Status
+	require.NoError(t, here.UpdateOperation(t.Context(), r.ID, take(&mine, func() {
+		require.NoError(t, there.UpdateOperation(t.Context(), r.ID, take(&theirs, func() {})))
+	})))
+	require.Equal(t, []preference.Status{preference.NeedsAttention}, theirs)
+	require.Equal(t, []preference.Status{preference.NeedsAttention, preference.Running}, mine, "it was taken meanwhile")
 }

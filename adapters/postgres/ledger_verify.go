@@ -30,7 +30,12 @@ func (db *DB) Verify(ctx context.Context, customer preference.CustomerID, found 
 			if !last {
 				upTo = heads[len(heads)-1].customer
 			}
-			err = v.page(tx, heads, string(customer), after, upTo)
+			if err := v.page(tx, heads, string(customer), after, upTo); err != nil {
+				return err
+			}
+			if last {
+				err = v.outside(tx, string(customer))
+			}
 			after = upTo
 			return err
 		})
@@ -131,6 +136,33 @@ func (v *verification) page(tx *gorm.DB, heads []headRow, only, after, upTo stri
 		}
 	}
 	return nil
+}
+
+// outside compares the ledger with what is kept apart from it: an operation must have the entries that its status
+// implies, so that cutting the end off a chain shows even where the chain's head was wound back to match; and the
+// database must still refuse changes.
+func (v *verification) outside(tx *gorm.DB, only string) error {
+	if err := query(tx, func(rows *sql.Rows) error {
+		f := consent.Finding{}
+		err := rows.Scan(&f.Customer, &f.Seq, &f.Problem)
+		v.found(f)
+		return err
+	}, `SELECT o.customer_id, 0, 'operation ' || o.id || ' is ' || o.status || ', but the ledger has no entry "' || e.event || '" of it'
+		FROM operations o CROSS JOIN LATERAL (VALUES ('requested'), (CASE WHEN o.settled_at IS NOT NULL THEN o.status END)) e (event)
+		WHERE e.event IS NOT NULL AND (? = '' OR o.customer_id = ?) AND NOT EXISTS (
+			SELECT FROM ledger l WHERE l.customer_id = o.customer_id AND l.operation_id = o.id AND l.event = e.event)
+		ORDER BY o.customer_id, o.number, e.event DESC`, only, only); err != nil {
+		return err
+	}
+	return query(tx, func(rows *sql.Rows) error {
+		f := consent.Finding{}
+		err := rows.Scan(&f.Problem)
+		v.found(f)
+		return err
+	}, `SELECT 'the ledger is not protected: trigger ' || tgname || ' is not always on' FROM pg_trigger
+		WHERE tgrelid = 'ledger'::regclass AND NOT tgisinternal AND tgenabled <> 'A'
+		UNION ALL SELECT 'the ledger is not protected: a trigger is missing' FROM pg_trigger
+		WHERE tgrelid = 'ledger'::regclass AND NOT tgisinternal HAVING count(*) < 2`)
 }
 
 func (v *verification) end(chain *consent.Verifier, head consent.Head) {

@@ -16,6 +16,8 @@ const (
 	outcomeChannel = "accord_outcome"
 	// pollEvery is what a lost notification costs at most.
 	pollEvery = 250 * time.Millisecond
+	// maxSaid bounds how many outcomes wait to be told to other processes.
+	maxSaid = 1024
 )
 
 // Watch implements ports.Outcomes. Call it before looking. After Close, done is closed at once.
@@ -23,16 +25,24 @@ func (db *DB) Watch(operation string) (done <-chan struct{}, stop func()) {
 	return db.outcomes.watch(operation)
 }
 
-// Announce implements ports.Outcomes. It is a statement of its own, never part of the transaction it tells about: NOTIFY
-// takes a lock on the whole database while its transaction commits, and commits of all customers would queue for it.
-func (db *DB) Announce(ctx context.Context, operation string) {
+// Announce implements ports.Outcomes. Watchers in this process know when it returns. The others are told beside it, many
+// outcomes at once when there are many, and never in the transaction that is told about: NOTIFY takes a lock on the whole
+// database while its transaction commits, and commits of all customers would queue for it.
+func (db *DB) Announce(_ context.Context, operation string) {
 	db.outcomes.wake(operation)
-	tx, cancel := db.session(context.WithoutCancel(ctx))
-	defer cancel()
-	var none sql.NullString
-	if _, err := queryOne(tx, []any{&none}, `SELECT pg_notify(?, ?)::text`, outcomeChannel, operation); err != nil {
-		db.log.DebugContext(ctx, "an outcome was not announced; who watches finds out by looking", "operation", operation, "error", err)
+	db.outcomes.announce(operation)
+}
+
+// notify tells every process that listens.
+func (db *DB) notify(ctx context.Context, ids []string) error {
+	said, err := json.Marshal(ids)
+	if err != nil {
+		return err
 	}
+	tx, cancel := db.session(ctx)
+	defer cancel()
+	return query(tx, func(*sql.Rows) error { return nil },
+		`SELECT pg_notify(?, id) FROM jsonb_array_elements_text(?::jsonb) id`, outcomeChannel, string(said))
 }
 
 // settledOf tells which of the operations have settled or were parked.
@@ -52,11 +62,14 @@ func (db *DB) settledOf(ctx context.Context, ids []string) (out []string, err er
 }
 
 // outcomes wakes watchers: at once by LISTEN, and by looking every pollEvery in case a notification was lost. Both
-// start with the first watcher, so a process that watches nothing pays for neither.
+// start with the first watcher, and telling with the first outcome, so a process pays only for what it does.
 type outcomes struct {
 	conf    *pgx.ConnConfig
 	settled func(context.Context, []string) ([]string, error)
+	notify  func(context.Context, []string) error
 	log     *slog.Logger
+	said    chan string // outcomes that other processes are still to be told
+	tells   sync.Once
 
 	mu       sync.Mutex
 	watchers map[string]map[chan struct{}]struct{}
@@ -69,10 +82,11 @@ type outcomes struct {
 	done sync.WaitGroup
 }
 
-func newOutcomes(conf *pgx.ConnConfig, settled func(context.Context, []string) ([]string, error), log *slog.Logger) *outcomes {
+func newOutcomes(conf *pgx.ConnConfig, db *DB, log *slog.Logger) *outcomes {
 	conf = conf.Copy()
 	conf.RuntimeParams["application_name"] = "accord-outcomes"
-	o := &outcomes{conf: conf, settled: settled, log: log, watchers: map[string]map[chan struct{}]struct{}{}, look: make(chan struct{}, 1)}
+	o := &outcomes{conf: conf, settled: db.settledOf, notify: db.notify, log: log, said: make(chan string, maxSaid),
+		watchers: map[string]map[chan struct{}]struct{}{}, look: make(chan struct{}, 1)}
 	o.ctx, o.end = context.WithCancel(context.Background())
 	return o
 }
@@ -132,6 +146,43 @@ func (o *outcomes) close() {
 	o.done.Wait()
 	for _, id := range o.watched() {
 		o.wake(id)
+	}
+}
+
+// announce hands the outcome over to be told.
+func (o *outcomes) announce(operation string) {
+	o.mu.Lock()
+	if !o.closed {
+		o.tells.Do(func() { o.done.Go(o.tell) })
+	}
+	o.mu.Unlock()
+	select {
+	case o.said <- operation:
+	default: // so many wait that who watches finds out sooner by looking
+	}
+}
+
+// tell takes all that is there at a time.
+func (o *outcomes) tell() {
+	for {
+		var ids []string
+		select {
+		case <-o.ctx.Done():
+			return
+		case id := <-o.said:
+			ids = append(ids, id)
+		}
+		for more := true; more && len(ids) < maxSaid; {
+			select {
+			case id := <-o.said:
+				ids = append(ids, id)
+			default:
+				more = false
+			}
+		}
+		if err := o.notify(o.ctx, ids); err != nil && o.ctx.Err() == nil {
+			o.log.Debug("outcomes were not announced; who watches finds out by looking", "outcomes", len(ids), "error", err)
+		}
 	}
 }
 

@@ -86,7 +86,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), pool.Close())
 	}
 	db := &DB{gorm: g, pool: pool, catalogue: c.Catalogue, timeout: c.Timeout, log: c.Logger}
-	db.outcomes = newOutcomes(conf, db.settledOf, c.Logger)
+	db.outcomes = newOutcomes(conf, db, c.Logger)
 	if err := db.Ready(ctx); err != nil {
 		return nil, errors.Join(err, pool.Close())
 	}

@@ -17,14 +17,69 @@ import (
 	"accord/ports/portstest"
 )
 
-// verify gives what is wrong with one customer's chain, or every chain, as "customer#seq" each once.
+// verify gives what is wrong with one customer's chain, or every chain, as "customer#seq" each once. What is wrong with
+// no single entry is left out: see beside.
 func verify(t *testing.T, db *postgres.DB, customer preference.CustomerID) []string {
 	t.Helper()
 	var found []string
-	_, _, err := db.Verify(t.Context(), customer, func(f consent.Finding) { found = append(found, fmt.Sprintf("%s#%d", f.Customer, f.Seq)) })
+	_, _, err := db.Verify(t.Context(), customer, func(f consent.Finding) {
+		if f.Seq != 0 {
+			found = append(found, fmt.Sprintf("%s#%d", f.Customer, f.Seq))
+		}
+	})
 	require.NoError(t, err)
 	slices.Sort(found)
 	return slices.Compact(found)
+}
+
+// beside gives what Verify finds wrong with no single entry.
+func beside(t *testing.T, db *postgres.DB) []string {
+	t.Helper()
+	var found []string
+	_, _, err := db.Verify(t.Context(), "", func(f consent.Finding) {
+		require.Zero(t, f.Seq, f)
+		found = append(found, f.String())
+	})
+	require.NoError(t, err)
+	return found
+}
+
+func TestAChainCutOffTogetherWithItsHeadIsFound(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	db, conn := open(t, url), connect(t, url)
+	sixEntries(t, db, "ada")
+	require.Empty(t, beside(t, db))
+	exec(t, conn, `ALTER TABLE ledger DISABLE TRIGGER USER`)
+	exec(t, conn, `DELETE FROM ledger WHERE seq = 6`)
+	exec(t, conn, `UPDATE customers SET ledger_seq = 5, ledger_hash = (SELECT hash FROM ledger WHERE seq = 5)`)
+	for _, trigger := range []string{"ledger_append_only", "ledger_no_truncate"} {
+		exec(t, conn, `ALTER TABLE ledger ENABLE ALWAYS TRIGGER `+trigger)
+	}
+	found := beside(t, db)
+	require.Len(t, found, 1)
+	require.Regexp(t, `^ada: operation .* is applied, but the ledger has no entry "applied" of it$`, found[0])
+}
+
+func TestAStatusThatTheLedgerDoesNotKnowIsFound(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	db, conn := open(t, url), connect(t, url)
+	sixEntries(t, db, "ada")
+	exec(t, conn, `UPDATE operations SET status = 'compensated' WHERE number = 2`)
+	found := beside(t, db)
+	require.Len(t, found, 1)
+	require.Contains(t, found[0], `is compensated, but the ledger has no entry "compensated"`)
+}
+
+func TestALedgerLeftOpenToChangesIsFound(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	db, conn := open(t, url), connect(t, url)
+	exec(t, conn, `ALTER TABLE ledger ENABLE TRIGGER ledger_no_truncate`) // no longer ALWAYS
+	require.Equal(t, []string{"the ledger is not protected: trigger ledger_no_truncate is not always on"}, beside(t, db))
+	exec(t, conn, `DROP TRIGGER ledger_no_truncate ON ledger`)
+	require.Equal(t, []string{"the ledger is not protected: a trigger is missing"}, beside(t, db))
 }
 
 // vault is a database whose owner has taken away everything that keeps the ledger from being changed.
@@ -168,7 +223,12 @@ func TestVerifyGoesThroughEveryPage(t *testing.T) {
 		portstest.Accept(t, db, id, portstest.Subscribe(id))
 	}
 	var found []string
-	chains, entries, err := db.Verify(t.Context(), "", func(f consent.Finding) { found = append(found, f.Customer) })
+	note := func(f consent.Finding) {
+		if f.Seq != 0 {
+			found = append(found, f.Customer)
+		}
+	}
+	chains, entries, err := db.Verify(t.Context(), "", note)
 	require.NoError(t, err)
 	require.Empty(t, found)
 	require.EqualValues(t, 7, chains)
@@ -177,7 +237,7 @@ func TestVerifyGoesThroughEveryPage(t *testing.T) {
 	gone := []string{"a", "m00500", "m00777x", "z"}
 	exec(t, conn, `DELETE FROM customers WHERE id = ANY($1)`, gone)
 	exec(t, conn, `DELETE FROM ledger WHERE customer_id = 'm01203'`)
-	chains, entries, err = db.Verify(t.Context(), "", func(f consent.Finding) { found = append(found, f.Customer) })
+	chains, entries, err = db.Verify(t.Context(), "", note)
 	require.NoError(t, err)
 	slices.SortFunc(found, cmp.Compare[string])
 	require.Equal(t, []string{"a", "m00500", "m00777x", "m01203", "z"}, found)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,13 +20,18 @@ const attempts = 4
 // errNothing ends a transaction that has nothing to store.
 var errNothing = errors.New("nothing to store")
 
-// inTx runs fn in a transaction, again when the server undid it or the connection was lost before the commit. A
-// connection lost during the commit is not tried again, as it may have taken effect.
+// inTx runs fn in a transaction, again when that makes sense.
 func (db *DB) inTx(ctx context.Context, fn func(*gorm.DB) error) error {
+	return db.again(ctx, func(ctx context.Context) (committing bool, err error) { return db.tryTx(ctx, fn) })
+}
+
+// again tries until the server neither undid it nor the connection was lost before the commit. A connection lost during
+// the commit is not tried again, as it may have taken effect.
+func (db *DB) again(ctx context.Context, try func(context.Context) (committing bool, err error)) error {
 	ctx, cancel := context.WithTimeout(ctx, db.timeout)
 	defer cancel()
 	for n := 1; ; n++ {
-		committing, err := db.tryTx(ctx, fn)
+		committing, err := try(ctx)
 		var theirs callerError
 		switch {
 		case errors.Is(err, errNothing):
@@ -98,38 +104,81 @@ func queryOne(tx *gorm.DB, dest []any, statement string, args ...any) (found boo
 	return found, err
 }
 
-// writes collects statements that do not depend on each other's effects and runs them as one, in one round trip.
-type writes struct {
-	parts []string
-	args  []any
-	rows  int64 // that the counted parts must touch together
-	sum   []string
+// writes collects statements that do not depend on each other's effects, to be run as one, in one round trip.
+type writes []write
+
+type write struct {
+	statement string
+	args      []any
+	one       bool
 }
 
 // one adds a statement that must touch exactly one row.
 func (w *writes) one(statement string, args ...any) {
-	w.sum = append(w.sum, fmt.Sprintf("(SELECT count(*) FROM w%d)", len(w.parts)))
-	w.rows++
-	w.any(statement+" RETURNING 1", args...)
+	*w = append(*w, write{statement + " RETURNING 1", args, true})
 }
 
 // any adds a statement that may touch any number of rows.
 func (w *writes) any(statement string, args ...any) {
-	w.parts = append(w.parts, fmt.Sprintf("w%d AS (%s)", len(w.parts), statement))
-	w.args = append(w.args, args...)
+	*w = append(*w, write{statement, args, false})
 }
 
-func (w *writes) run(tx *gorm.DB) error {
-	if len(w.parts) == 0 {
-		return nil
-	}
-	var touched int64
-	statement := "WITH " + strings.Join(w.parts, ", ") + " SELECT " + strings.Join(append(w.sum, "0"), " + ")
-	if _, err := queryOne(tx, []any{&touched}, statement, w.args...); err != nil {
-		return err
-	}
-	if touched != w.rows {
-		return fmt.Errorf("stored %d rows instead of %d", touched, w.rows)
+// maxWrites bounds one combined statement.
+const maxWrites = 60
+
+// run needs a transaction around it, as it finds out last that not all is as it should be.
+func (w writes) run(tx *gorm.DB) error {
+	for part := range slices.Chunk(w, maxWrites) {
+		with, touched, args := part.combined()
+		var rows, want int64
+		for _, one := range part {
+			if one.one {
+				want++
+			}
+		}
+		if _, err := queryOne(tx, []any{&rows}, with+" SELECT "+touched, args...); err != nil {
+			return err
+		}
+		if rows != want {
+			return fmt.Errorf("stored %d rows instead of %d", rows, want)
+		}
 	}
 	return nil
+}
+
+// runAlone is run without a transaction: one statement, which the server refuses with a division by zero when anything
+// is not as it should be, and then nothing of it has happened. ok is false then, and when there is too much for one
+// statement.
+func (w writes) runAlone(tx *gorm.DB) (ok bool, err error) {
+	if len(w) > maxWrites {
+		return false, nil
+	}
+	with, touched, args := w.combined()
+	want := 0
+	for _, one := range w {
+		if one.one {
+			want++
+		}
+	}
+	var done int64
+	_, err = queryOne(tx, []any{&done}, fmt.Sprintf("%s SELECT 1 / (CASE WHEN %s = %d THEN 1 ELSE 0 END)", with, touched, want), args...)
+	switch state(err) {
+	case "22012", "23505": // division by zero; or what somebody else has added meanwhile is in the way
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// combined makes one statement of all, and an expression for the rows touched by those that must touch one each. The
+// server evaluates that from left to right, so the statements take their locks in the order in which they were added.
+func (w writes) combined() (with, touched string, args []any) {
+	parts, sum := make([]string, len(w)), []string{"0"}
+	for i, one := range w {
+		parts[i] = fmt.Sprintf("w%d AS (%s)", i, one.statement)
+		if one.one {
+			sum = append(sum, fmt.Sprintf("(SELECT count(*) FROM w%d)", i))
+		}
+		args = append(args, one.args...)
+	}
+	return "WITH " + strings.Join(parts, ", "), strings.Join(sum, " + "), args
 }

@@ -77,8 +77,7 @@ func (c *Connection) Start(ctx context.Context, r ports.Run) error {
 		StaticSummary:                            fmt.Sprintf("%s: %s", r.Kind, r.Summary),
 		TypedSearchAttributes: temporal.NewSearchAttributes(
 			preferences.AttrOperation.ValueSet(r.Operation), preferences.AttrKind.ValueSet(string(r.Kind)),
-			preferences.AttrSource.ValueSet(string(r.Source)), preferences.AttrTargets.ValueSet(targets),
-			preferences.AttrOutcome.ValueSet(preferences.OutcomeRunning)),
+			preferences.AttrSource.ValueSet(string(r.Source)), preferences.AttrTargets.ValueSet(targets)),
 	}
 	err := c.start(ctx, options, preferences.ChangeInput{Operation: r.Operation, Run: r.Number})
 	var open *serviceerror.WorkflowExecutionAlreadyStarted

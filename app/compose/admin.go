@@ -26,9 +26,9 @@ func Migrate(ctx context.Context, cfg config.Config, out io.Writer) error {
 // errTampered makes the command's exit status tell.
 var errTampered = errors.New("the ledger was tampered with")
 
-// AuditVerify checks every customer's chain, or the one named in args, and prints what is wrong.
+// AuditVerify checks every customer's chain, or the given one's, and prints what is wrong.
 // Without ACCORD_DATABASE_URL it is the development stack's database.
-func AuditVerify(ctx context.Context, cfg config.Config, log *slog.Logger, args []string, out io.Writer) error {
+func AuditVerify(ctx context.Context, cfg config.Config, log *slog.Logger, only string, out io.Writer) error {
 	if cfg.DatabaseURL == "" {
 		cfg.DatabaseURL = devDatabase(cfg.StateDir)
 	}
@@ -36,9 +36,9 @@ func AuditVerify(ctx context.Context, cfg config.Config, log *slog.Logger, args 
 		return err
 	}
 	var customer preference.CustomerID
-	if len(args) > 0 {
+	if only != "" {
 		var err error
-		if customer, err = preference.ParseCustomerID(args[0]); err != nil {
+		if customer, err = preference.ParseCustomerID(only); err != nil {
 			return err
 		}
 	}
@@ -57,6 +57,9 @@ func AuditVerify(ctx context.Context, cfg config.Config, log *slog.Logger, args 
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
+	}
+	if only != "" && chains == 0 {
+		return fmt.Errorf("there is no ledger of %q", only)
 	}
 	fmt.Fprintf(out, "%d entries in %d chains, %d findings\n", entries, chains, findings)
 	if findings > 0 {

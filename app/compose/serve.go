@@ -52,6 +52,8 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 func (c *core) serveAPI(ctx context.Context, ln net.Listener, verifier ports.TokenVerifier, dev *auth.DevIssuer) error {
 	service := c.service()
 	defer service.Close()
+	stopWaiting := context.AfterFunc(ctx, service.StopWaiting) // a drain must not take as long as the longest wait
+	defer stopWaiting()
 	hc := httpapi.Config{Preferences: service, Operators: service, Verifier: verifier, Catalogue: c.catalogue,
 		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Logger: c.log, Build: Build}
 	if dev != nil {

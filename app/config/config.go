@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/url"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,6 +95,8 @@ type Config struct {
 	TemporalPort int `env:"ACCORD_TEMPORAL_PORT" envDefault:"7233"`
 	// Development stack only: port of Temporal's UI.
 	TemporalUIPort int `env:"ACCORD_TEMPORAL_UI_PORT" envDefault:"8233"`
+
+	unreadable []error
 }
 
 // Vendors says where the targets are and how to sign in there.
@@ -136,21 +140,19 @@ type Vendors struct {
 	OneTrustRate float64 `env:"ACCORD_ONETRUST_RATE" envDefault:"300"`
 }
 
-// Load reads the environment. Problems are joined into one error, each naming its setting and the rule.
-func Load(environ map[string]string) (Config, error) {
+// Load reads the environment. What cannot be read is reported by Validate, together with everything else.
+func Load(environ map[string]string) Config {
 	var c Config
-	if err := env.ParseWithOptions(&c, env.Options{Environment: environ}); err != nil {
-		var all env.AggregateError
-		if !errors.As(err, &all) {
-			return c, err
+	err := env.ParseWithOptions(&c, env.Options{Environment: environ})
+	var all env.AggregateError
+	if errors.As(err, &all) {
+		for _, problem := range all.Errors {
+			c.unreadable = append(c.unreadable, bySetting(problem))
 		}
-		problems := make([]error, len(all.Errors))
-		for i, problem := range all.Errors {
-			problems[i] = bySetting(problem)
-		}
-		return c, errors.Join(problems...)
+	} else if err != nil {
+		c.unreadable = []error{err}
 	}
-	return c, nil
+	return c
 }
 
 // bySetting names the environment variable instead of our field.
@@ -161,7 +163,7 @@ func bySetting(problem error) error {
 	}
 	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Vendors]()} {
 		if field, ok := t.FieldByName(parse.Name); ok {
-			return fmt.Errorf("%s must be a %s: %w", field.Tag.Get("env"), field.Type, parse.Err)
+			return fmt.Errorf("%s cannot be read: %w", field.Tag.Get("env"), parse.Err)
 		}
 	}
 	return problem
@@ -179,7 +181,7 @@ const (
 
 // Validate checks what a command needs, and everything that has a form. All problems are reported together.
 func (c Config) Validate(needs ...Need) error {
-	var problems []error
+	problems := slices.Clone(c.unreadable)
 	bad := func(setting, format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%s %s", setting, fmt.Sprintf(format, args...)))
 	}
@@ -224,6 +226,14 @@ func (c Config) Validate(needs ...Need) error {
 		if d <= 0 {
 			bad(setting, "must be longer than zero, not %s", d)
 		}
+	}
+	for setting, rate := range map[string]float64{"ACCORD_BRAZE_RATE": c.Vendors.BrazeRate, "ACCORD_ONESIGNAL_RATE": c.Vendors.OneSignalRate, "ACCORD_ONETRUST_RATE": c.Vendors.OneTrustRate} {
+		if rate <= 0 {
+			bad(setting, "must be more than zero, not %g", rate)
+		}
+	}
+	if _, err := url.Parse(c.DatabaseURL.Reveal()); err != nil {
+		bad("ACCORD_DATABASE_URL", "must be a URL such as postgres://user:password@host/database")
 	}
 	if c.Vendors.Timeout > 8*time.Second {
 		bad("ACCORD_VENDOR_TIMEOUT", "must be at most 8s, so that an attempt of several calls ends in time")
@@ -270,11 +280,16 @@ func (c Config) mappings(bad func(setting, format string, args ...any)) {
 	}
 }
 
+var channelPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}!?(:[A-Za-z0-9_-]{1,64})?$`)
+
 // Catalogue builds the channels and the e-mail purpose.
 func (c Config) Catalogue() (*preference.Catalogue, error) {
 	channels := make([]preference.Channel, 0, len(c.Channels))
 	for _, spec := range c.Channels {
-		key, purpose, _ := strings.Cut(strings.TrimSpace(spec), ":")
+		if !channelPattern.MatchString(spec) {
+			return nil, fmt.Errorf("has %q, which is none of key, key! and key:purpose (letters, digits, _ and -)", spec)
+		}
+		key, purpose, _ := strings.Cut(spec, ":")
 		key, required := strings.CutSuffix(key, "!")
 		channels = append(channels, preference.Channel{Key: preference.ChannelKey(key), Required: required, Purpose: preference.PurposeID(purpose)})
 	}

@@ -115,6 +115,8 @@ func (s *Service) await(ctx context.Context, op preference.Operation, settled <-
 		case <-again:
 		case <-timer.C:
 			return s.latest(ctx, op)
+		case <-s.draining:
+			return s.latest(ctx, op)
 		case <-ctx.Done():
 			return op, ctx.Err()
 		}

@@ -31,9 +31,11 @@ type Config struct {
 // Service implements ports.Preferences and ports.Operators.
 type Service struct {
 	Config
-	starts  chan ports.Run
-	stop    context.CancelFunc
-	workers sync.WaitGroup
+	starts   chan ports.Run
+	stop     context.CancelFunc
+	workers  sync.WaitGroup
+	draining chan struct{} // closed when nobody shall wait for an outcome any more
+	drain    func()
 }
 
 var (
@@ -51,12 +53,17 @@ const (
 // New makes the service. Close it to end its goroutines.
 func New(cfg Config) *Service {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Service{Config: cfg, starts: make(chan ports.Run, startQueue), stop: stop}
+	draining := make(chan struct{})
+	s := &Service{Config: cfg, starts: make(chan ports.Run, startQueue), stop: stop, draining: draining,
+		drain: sync.OnceFunc(func() { close(draining) })}
 	for range starters {
 		s.workers.Go(func() { s.startQueued(ctx) })
 	}
 	return s
 }
+
+// StopWaiting answers everybody who waits for an outcome with how far it is: their changes go on without this process.
+func (s *Service) StopWaiting() { s.drain() }
 
 // Close ends the goroutines. What was not started by then is the sweeper's.
 func (s *Service) Close() {

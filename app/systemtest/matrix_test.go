@@ -3,13 +3,10 @@ package systemtest
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"accord/adapters/sandbox"
 )
 
 // fault is one way in which a vendor misbehaves.
@@ -177,38 +174,19 @@ func (c matrixCase) requireAgreement(t *testing.T, op, status string, before ans
 	require.Equal(t, status, done.text("status"), done.body)
 	on := c.grant == (status == "applied")
 
-	view := c.as(t, c.customer, http.MethodGet, "/v1/preferences/push", nil)
-	require.Equal(t, on, view.at("channels", "promotions", "enabled"), view.body)
-	held := c.vendors(t, c.customer)
+	c.requirePromotions(t, c.customer, on)
 	if status == "compensated" {
-		require.Equal(t, before.body, held.body)
+		require.Equal(t, before.body, c.vendors(t, c.customer).body)
 	}
-	require.Equal(t, map[bool]string{true: "subscribed", false: "unsubscribed"}[on], held.text("crm", "channels", "promotions"))
-	consent := held.text("cmp", "purposes", "push-marketing")
-	require.Equal(t, on, consent == "granted", "the CMP holds %s", consent)
-	require.Equal(t, map[bool]string{true: "on", false: "off"}[on], c.pushTag(t))
 	c.requireLedger(t, op, status)
 	return done
 }
 
-// pushTag is what the push provider holds of the channel; its own API is asked, as the control contract does not say.
-func (c matrixCase) pushTag(t *testing.T) string {
-	cfg := sandbox.DefaultConfig()
-	a, err := c.try("", "", http.MethodGet, c.sandbox+"/onesignal/apps/"+cfg.OneSignalAppID+"/users/by/external_id/"+url.PathEscape(c.customer), nil,
-		"Authorization", "Key "+cfg.OneSignalAPIKey)
-	require.NoError(t, err)
-	return a.text("properties", "tags", "channel_promotions")
-}
-
 func (c matrixCase) requireLedger(t *testing.T, op, status string) {
-	audit := c.as(t, c.customer, http.MethodGet, "/v1/preferences/audit", nil)
-	var events []string
-	for _, e := range audit.at("entries").([]any) { // newest first
-		if dig(e, "operation") == op {
-			events = append([]string{dig(e, "event").(string)}, events...)
-			require.Contains(t, dig(e, "before"), "push.channels.promotions")
-			require.Contains(t, dig(e, "after"), "push.channels.promotions")
-		}
+	entries, events := c.ledgerOf(t, c.customer, op)
+	for _, e := range entries {
+		require.Contains(t, dig(e, "before"), "push.channels.promotions")
+		require.Contains(t, dig(e, "after"), "push.channels.promotions")
 	}
 	require.Equal(t, "requested", events[0])
 	require.Equal(t, status, events[len(events)-1])

@@ -2,6 +2,7 @@ package systemtest
 
 import (
 	"context"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -20,7 +21,19 @@ import (
 	"accord/app/config"
 )
 
-func TestMain(m *testing.M) { stacktest.Main(m) }
+// These tests wait much more than they work, so far more of them can run at once than there are cores.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if !given("test.parallel") {
+		_ = flag.Set("test.parallel", "24")
+	}
+	stacktest.Main(m)
+}
+
+func given(name string) (yes bool) {
+	flag.Visit(func(f *flag.Flag) { yes = yes || f.Name == name })
+	return yes
+}
 
 // system is a running Accord of a test's own: API, worker and sandbox in this process, so that the race detector sees
 // all of them, a database and a Temporal namespace of its own.
@@ -54,8 +67,7 @@ func start(t *testing.T, change func(*config.Config)) *system {
 // configure makes the settings of a system: a migrated database, a namespace, free ports, short limits.
 func configure(t *testing.T) config.Config {
 	t.Helper()
-	cfg, err := config.Load(map[string]string{})
-	require.NoError(t, err)
+	cfg := config.Load(nil)
 	url := stacktest.PostgresFrom(t, "accord", func(url string) error {
 		return postgres.Migrate(context.Background(), url, func(string, ...any) {})
 	})

@@ -128,14 +128,24 @@ func (l Link) sum() Hash {
 	return sha256.Sum256(b.Bytes())
 }
 
-// Finding is one thing that is wrong with a chain.
+// Finding is one thing that is wrong with a chain. Seq is 0 where no entry can be named, Customer empty where it is about
+// the ledger as a whole.
 type Finding struct {
 	Customer string
 	Seq      int64
 	Problem  string
 }
 
-func (f Finding) String() string { return fmt.Sprintf("%s #%d: %s", f.Customer, f.Seq, f.Problem) }
+// String names the customer and the entry, as far as the finding is about one.
+func (f Finding) String() string {
+	switch {
+	case f.Customer == "":
+		return f.Problem
+	case f.Seq == 0:
+		return fmt.Sprintf("%s: %s", f.Customer, f.Problem)
+	}
+	return fmt.Sprintf("%s #%d: %s", f.Customer, f.Seq, f.Problem)
+}
 
 // Verifier checks one customer's chain link by link, in order of Seq.
 type Verifier struct {

@@ -197,7 +197,7 @@ func (m *machine) decides(t *rapid.T) {
 	had, d := m.op(m.turn).Decision, rapid.SampledFrom([]Decision{RetryIt, CompensateIt}).Draw(t, "decision")
 	err := m.crashing(t, m.turn, func(a *Account, op *Operation) error { return a.Decide(op, d, operatorActor, m.now) })
 	if had != "" && had != d {
-		require.ErrorIs(t, err, fault.New(fault.Conflict, "not-parked", ""))
+		require.ErrorIs(t, err, fault.New(fault.Conflict, "already-decided", ""))
 		return
 	}
 	require.NoError(t, err)

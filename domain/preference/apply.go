@@ -97,8 +97,8 @@ func applyRegistration(p *Preferences, d changeDoc, at time.Time, _ Source) erro
 	if known {
 		dev = p.devices[i]
 	}
-	dev.Platform, dev.Token, dev.Permission, dev.AppVersion, dev.Locale, dev.UpdatedAt =
-		r.Platform, r.Token, r.Permission, r.AppVersion, r.Locale, at
+	dev.Platform, dev.Token, dev.Permission, dev.AppVersion, dev.Locale, dev.UpdatedAt, dev.TokenAt =
+		r.Platform, r.Token, r.Permission, r.AppVersion, r.Locale, at, at
 	if known {
 		p.devices[i] = dev
 		return nil
@@ -146,7 +146,7 @@ func applyRelease(p *Preferences, d changeDoc, _ time.Time, _ Source) error {
 	}
 	i, known := p.find(d.Release)
 	if d.Token != "" {
-		if known && p.devices[i].Token == d.Token {
+		if known && p.devices[i].Token == d.Token && !p.devices[i].TokenAt.After(d.Claimed) {
 			p.devices = append(p.devices[:i], p.devices[i+1:]...)
 		}
 		return nil

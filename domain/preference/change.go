@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -45,6 +46,7 @@ type changeDoc struct {
 	Topics   map[ChannelKey]bool `json:"device_channels,omitempty"`
 	Release  DeviceID            `json:"release,omitempty"`
 	Token    string              `json:"release_token,omitempty"`
+	Claimed  time.Time           `json:"release_claimed,omitzero"`
 	Email    EmailStatus         `json:"email,omitempty"`
 	Wording  *Wording            `json:"wording,omitempty"`
 }
@@ -104,10 +106,11 @@ func RegisterDevice(r Registration) (Change, error) {
 // ReleaseDevice signs a device out: its token is released.
 func ReleaseDevice(id DeviceID) Change { return Change{changeDoc{Release: id}} }
 
-// ReleaseMovedToken takes a device away whose token somebody else has registered since. It changes nothing when the
-// device has another token by now.
-func ReleaseMovedToken(id DeviceID, token string) Change {
-	return Change{changeDoc{Release: id, Token: token}}
+// ReleaseMovedToken takes a device away whose token somebody else has claimed, by registering it at the given time. It
+// changes nothing when the device has another token by now, or has claimed this one itself since: of two who claim a
+// token at once, only the earlier loses it.
+func ReleaseMovedToken(id DeviceID, token string, claimed time.Time) Change {
+	return Change{changeDoc{Release: id, Token: token, Claimed: claimed.UTC()}}
 }
 
 // SetEmail subscribes or unsubscribes from e-mail marketing.
@@ -179,6 +182,14 @@ func (c Change) Targets(cat *Catalogue, source Source) []Target {
 		}
 	}
 	return out
+}
+
+// Registered device, empty when the change registers none.
+func (c Change) Registered() DeviceID {
+	if c.c.Register == nil {
+		return ""
+	}
+	return c.c.Register.Device
 }
 
 // Token registered by the change, empty when it registers none.

@@ -155,7 +155,7 @@ func TestTargetsAreThoseTheChangeConcerns(t *testing.T) {
 		"device":                    {register(t, "phone", "token-1", Granted), catalogue, FromApp, []Target{CRM, Push}},
 		"device channel":            {switchDevice(t, "phone", nil, map[ChannelKey]bool{promotions: false}), catalogue, FromApp, []Target{CRM, Push}},
 		"release":                   {ReleaseDevice("phone"), catalogue, FromApp, []Target{CRM, Push}},
-		"a token moved by push":     {ReleaseMovedToken("phone", "token-1"), catalogue, FromTokenMove, []Target{CRM}},
+		"a token moved by push":     {ReleaseMovedToken("phone", "token-1", later), catalogue, FromTokenMove, []Target{CRM, Push}},
 		"e-mail":                    {setEmail(t, Subscribed), catalogue, FromEmailLink, []Target{CRM, CMP}},
 		"e-mail without a purpose":  {setEmail(t, Subscribed), unlinked, FromApp, []Target{CRM}},
 		"channel, nothing linked":   {switchPush(t, nil, map[ChannelKey]bool{promotions: true}), unlinked, FromApp, []Target{CRM, Push}},
@@ -177,7 +177,7 @@ func TestASummaryHoldsNoPersonalData(t *testing.T) {
 		switchPush(t, ptr(false), map[ChannelKey]bool{promotions: false, loyalty: true}).Summary())
 	require.Equal(t, "device on, device channel news off", switchDevice(t, "phone", ptr(true), map[ChannelKey]bool{news: false}).Summary())
 	require.Equal(t, "register ios device, permission granted", register(t, "phone", "token-1", Granted).Summary())
-	require.Equal(t, "release device", ReleaseMovedToken("phone", "token-1").Summary())
+	require.Equal(t, "release device", ReleaseMovedToken("phone", "token-1", later).Summary())
 	require.Equal(t, "e-mail marketing unsubscribed", setEmail(t, Unsubscribed).Summary())
 	rapid.Check(t, func(t *rapid.T) {
 		summary := someWish.Draw(t, "wish").change(t).Summary()

@@ -128,7 +128,7 @@ func (w wish) change(t require.TestingT) Change {
 	case w.device != "":
 		c, err = SwitchDevice(w.device, w.enabled, w.topics)
 	case w.release != "" && w.token != "":
-		c = ReleaseMovedToken(w.release, w.token)
+		c = ReleaseMovedToken(w.release, w.token, later)
 	case w.release != "":
 		c = ReleaseDevice(w.release)
 	case w.email != "":
@@ -252,3 +252,6 @@ var someSnapshot = rapid.Custom(func(t *rapid.T) Snapshot {
 })
 
 var customerActor = consent.Actor{Type: "customer", ID: "ada"}
+
+// later than any claim a test makes.
+var later = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -170,26 +170,52 @@ func (c Change) names(i Item, t Target, after Preferences) bool {
 	}
 }
 
+// Unseen reports that the target shows something as it was before we wrote. Either the write never arrived, or it is
+// on its way still: looking again a little later tells more.
+func (a Assignment) Unseen(current Holding) bool {
+	for i, wrote := range a.Write {
+		if now := current.State(i); now != wrote && now == a.Saw.State(i) {
+			return true
+		}
+	}
+	return false
+}
+
 // Undo is what puts a target back: every item that still holds what we wrote, or what was there before (our write may
-// be on its way still). Whatever else it holds came from elsewhere meanwhile and is left alone, and returned as such,
-// in a fixed order.
+// be on its way still; saying again what holds does no harm). What the target had never heard of and still has not is
+// not told to it now. Whatever else it holds came from elsewhere meanwhile and is left alone, and returned as such, in a
+// fixed order.
 func (a Assignment) Undo(current Holding) (restore Holding, left []Item) {
 	restore = Holding{}
 	for i, wrote := range a.Write {
 		prior, now := a.Restore.State(i), current.State(i)
 		switch {
 		case prior == wrote && now == wrote: // nothing to take back
+		case now == Unknown && a.Saw.State(i) == Unknown: // it never arrived
 		case now == wrote, now == prior, now == a.Saw.State(i):
 			restore[i] = prior
 		default:
 			left = append(left, i)
 		}
 	}
-	slices.SortFunc(left, func(a, b Item) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key))
-	})
+	slices.SortFunc(left, byItem)
 	return restore, left
 }
+
+// Lossy are the items of restore that the target cannot be given back exactly: it had never heard of them, and cannot
+// be told to forget.
+func (a Assignment) Lossy(restore Holding) []Item {
+	var out []Item
+	for i, s := range restore {
+		if s != Unknown && a.Saw.State(i) == Unknown {
+			out = append(out, i)
+		}
+	}
+	slices.SortFunc(out, byItem)
+	return out
+}
+
+func byItem(a, b Item) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key)) }
 
 // MarshalText writes "kind/key".
 func (i Item) MarshalText() ([]byte, error) { return []byte(string(i.Kind) + "/" + i.Key), nil }

@@ -107,7 +107,7 @@ func (s Source) origin() Target {
 	switch s {
 	case FromCRM:
 		return CRM
-	case FromPush, FromTokenMove: // the provider moves a token by itself when somebody else registers it
+	case FromPush:
 		return Push
 	case FromCMP:
 		return CMP

@@ -19,6 +19,7 @@ type Device struct {
 	Locale       string              `json:"locale,omitempty"`
 	Enabled      bool                `json:"enabled"`
 	Channels     map[ChannelKey]bool `json:"channels,omitempty"` // only those switched at least once
+	TokenAt      time.Time           `json:"token_at,omitzero"`  // when the token was last claimed; of two customers the later one has it
 	RegisteredAt time.Time           `json:"registered_at"`
 	UpdatedAt    time.Time           `json:"updated_at"`
 }

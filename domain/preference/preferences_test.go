@@ -209,7 +209,7 @@ func TestRegisteringDevices(t *testing.T) {
 		d, known := must(p.Apply(refresh, later, FromApp)).Device("phone")
 		require.True(t, known)
 		require.Equal(t, Device{ID: "phone", Platform: Android, Token: "token-2", Permission: Denied, AppVersion: "5", Locale: "de",
-			Enabled: false, Channels: map[ChannelKey]bool{news: false}, RegisteredAt: start, UpdatedAt: later}, d)
+			Enabled: false, Channels: map[ChannelKey]bool{news: false}, TokenAt: later, RegisteredAt: start, UpdatedAt: later}, d)
 	})
 	t.Run("a token is held by one device", func(t *testing.T) {
 		t.Parallel()
@@ -239,9 +239,9 @@ func TestRegisteringDevices(t *testing.T) {
 	})
 	t.Run("a moved token takes only the device that still has it", func(t *testing.T) {
 		t.Parallel()
-		require.Empty(t, after(t, p, ReleaseMovedToken("phone", "token-1")).Devices())
-		require.Len(t, after(t, p, ReleaseMovedToken("phone", "token-2")).Devices(), 1)
-		require.Len(t, after(t, p, ReleaseMovedToken("watch", "token-1")).Devices(), 1)
+		require.Empty(t, after(t, p, ReleaseMovedToken("phone", "token-1", later)).Devices())
+		require.Len(t, after(t, p, ReleaseMovedToken("phone", "token-2", later)).Devices(), 1)
+		require.Len(t, after(t, p, ReleaseMovedToken("watch", "token-1", later)).Devices(), 1)
 	})
 }
 
@@ -259,4 +259,12 @@ func TestConsentFollowsTheChoices(t *testing.T) {
 	require.Equal(t, ConsentGranted, p.Purpose(emailMarketing))
 	p = after(t, p, setEmail(t, Unsubscribed), switchPush(t, ptr(false), nil))
 	require.Equal(t, ConsentWithdrawn, p.Purpose(emailMarketing))
+}
+
+func TestOfTwoWhoClaimATokenTheEarlierLosesIt(t *testing.T) {
+	t.Parallel()
+	p := after(t, Defaults(ada, catalogue), register(t, "phone", "token-1", Granted)) // claimed at start
+	require.Empty(t, after(t, p, ReleaseMovedToken("phone", "token-1", start)).Devices())
+	require.Empty(t, after(t, p, ReleaseMovedToken("phone", "token-1", start.Add(time.Second))).Devices())
+	require.Len(t, after(t, p, ReleaseMovedToken("phone", "token-1", start.Add(-time.Second))).Devices(), 1, "ada has claimed it since")
 }

@@ -134,7 +134,10 @@ func (a *Account) Decide(op *Operation, d Decision, by consent.Actor, now time.T
 	if op.Decision == d {
 		return nil
 	}
-	if op.Status != NeedsAttention || op.Decision != "" {
+	if op.Status == NeedsAttention && op.Decision != "" {
+		return fault.New(fault.Conflict, "already-decided", "the decision to %s it is under way", op.Decision)
+	}
+	if op.Status != NeedsAttention {
 		return fault.New(fault.Conflict, "not-parked", "only an operation in needs_attention waits for a decision; this one is %s", op.Status)
 	}
 	event := consent.RetryRequested

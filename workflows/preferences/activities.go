@@ -36,7 +36,7 @@ func Register(w worker.Registry, a *Activities) {
 	for name, fn := range map[string]any{
 		beginActivity: a.Begin, reachActivity: a.Reach, undoActivity: a.Undo, commitActivity: a.Commit,
 		startUndoActivity: a.StartCompensation, finishUndoActivity: a.FinishCompensation, parkActivity: a.Park,
-		takeDecisionActivty: a.TakeDecision, sweepActivity: a.SweepTurns,
+		takeDecisionActivity: a.TakeDecision, sweepActivity: a.SweepTurns,
 	} {
 		w.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
@@ -153,9 +153,9 @@ func (in ReasonInput) reason() consent.Reason {
 	return consent.Reason{Code: in.Code, Target: string(in.Target), Detail: in.Detail}
 }
 
-// releaseMovedToken takes the device away from whoever had registered its token before. The push provider has moved
-// the token already; this makes the other customer's preferences say so, as an operation of its own with its own
-// ledger entries. The key makes it happen once.
+// releaseMovedToken takes the token away from everybody else who has registered it, as an operation of theirs with its
+// own ledger entries. Whoever claimed it last has it: when that is somebody else (two people registered it at once),
+// the one who loses it is this operation's customer. The keys make it happen once.
 func (a *Activities) releaseMovedToken(ctx context.Context, op preference.Operation) error {
 	token := op.Change.Token()
 	if token == "" {
@@ -165,9 +165,14 @@ func (a *Activities) releaseMovedToken(ctx context.Context, op preference.Operat
 	if err != nil {
 		return err
 	}
+	mine := ports.Holder{Customer: op.Customer, Device: preference.Device{ID: op.Change.Registered(), TokenAt: op.AcceptedAt}}
 	for _, h := range holders {
-		if err := a.submit(ctx, h.Customer, preference.Request{
-			ID: a.NewID(), Change: preference.ReleaseMovedToken(h.Device.ID, token), Source: preference.FromTokenMove,
+		loser, claimed := h, mine.Device.TokenAt
+		if claimedLater(h, mine) {
+			loser, claimed = mine, h.Device.TokenAt
+		}
+		if err := a.submit(ctx, loser.Customer, preference.Request{
+			ID: a.NewID(), Change: preference.ReleaseMovedToken(loser.Device.ID, token, claimed), Source: preference.FromTokenMove,
 			Actor: preference.System, Origin: consent.Origin{Source: string(preference.FromTokenMove)},
 			Key: "token-move/" + op.ID, Fingerprint: op.ID,
 		}); err != nil {
@@ -175,6 +180,14 @@ func (a *Activities) releaseMovedToken(ctx context.Context, op preference.Operat
 		}
 	}
 	return nil
+}
+
+// claimedLater orders the claims to a token the same way for everybody who asks.
+func claimedLater(a, b ports.Holder) bool {
+	if c := a.Device.TokenAt.Compare(b.Device.TokenAt); c != 0 {
+		return c > 0
+	}
+	return a.Customer > b.Customer
 }
 
 // submit queues a change of our own and starts its run when the turn was free. The sweeper starts what could not be.

@@ -39,6 +39,23 @@ type ChangeInput struct {
 	Run       int64  `json:"run"`
 }
 
+// ChangeOutput tells what became of the operations that a run has settled, the latest ones last. It is for people; the
+// store is the truth.
+type ChangeOutput struct {
+	Settled []Settlement `json:"settled"`
+}
+
+// Settlement is the end of one operation. Code and Target say why it was compensated.
+type Settlement struct {
+	Operation string            `json:"operation"`
+	Outcome   string            `json:"outcome"`
+	Code      string            `json:"code,omitempty"`
+	Target    preference.Target `json:"target,omitempty"`
+}
+
+// maxSettlements bounds what a run carries along.
+const maxSettlements = 50
+
 // WorkflowID of the run that holds a customer's turn. The customer is named by a pseudonym.
 func WorkflowID(customer preference.CustomerID, run int64) string {
 	return "preferences/" + customer.Pseudonym() + "/" + strconv.FormatInt(run, 10)
@@ -53,7 +70,8 @@ var (
 	AttrOutcome   = temporal.NewSearchAttributeKeyKeyword("AccordOutcome")
 )
 
-// Outcomes as AttrOutcome shows them.
+// Outcomes as details and results show them. AttrOutcome shows those that somebody would look for: needs_attention,
+// compensating and compensated. Without one of them, the run's own status tells: Running, or Completed for applied.
 const (
 	OutcomeRunning        = "running"
 	OutcomeNeedsAttention = "needs_attention"

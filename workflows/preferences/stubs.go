@@ -12,15 +12,15 @@ import (
 
 // Names of the activities, fixed so that renaming a Go method strands no open run.
 const (
-	beginActivity       = "preferences.Begin"
-	reachActivity       = "preferences.Reach"
-	undoActivity        = "preferences.Undo"
-	commitActivity      = "preferences.Commit"
-	startUndoActivity   = "preferences.StartCompensation"
-	finishUndoActivity  = "preferences.FinishCompensation"
-	parkActivity        = "preferences.Park"
-	takeDecisionActivty = "preferences.TakeDecision"
-	sweepActivity       = "preferences.SweepTurns"
+	beginActivity        = "preferences.Begin"
+	reachActivity        = "preferences.Reach"
+	undoActivity         = "preferences.Undo"
+	commitActivity       = "preferences.Commit"
+	startUndoActivity    = "preferences.StartCompensation"
+	finishUndoActivity   = "preferences.FinishCompensation"
+	parkActivity         = "preferences.Park"
+	takeDecisionActivity = "preferences.TakeDecision"
+	sweepActivity        = "preferences.SweepTurns"
 )
 
 // OperationInput names the operation and the run that works on it.
@@ -87,41 +87,42 @@ type DecisionResult struct {
 
 // Our own short transactions run as local activities: no queue hop, few events. They are retried until the database
 // answers, however long that takes, because nothing they do may be dropped.
-func local[Out any](ctx workflow.Context, name string, in any) (Out, error) {
+func local[Out any](ctx workflow.Context, name, summary string, in any) (Out, error) {
 	var out Out
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		StartToCloseTimeout:    5 * time.Second,
 		ScheduleToCloseTimeout: 10 * 365 * 24 * time.Hour,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: 50 * time.Millisecond, BackoffCoefficient: 2,
 			MaximumInterval: 5 * time.Second},
+		Summary: summary,
 	})
 	return out, workflow.ExecuteLocalActivity(ctx, name, in).Get(ctx, &out)
 }
 
 func begin(ctx workflow.Context, in OperationInput) (Plan, error) {
-	return local[Plan](ctx, beginActivity, in)
+	return local[Plan](ctx, beginActivity, "take the turn, or find out how far it is", in)
 }
 
 func commit(ctx workflow.Context, in OperationInput) (Settled, error) {
-	return local[Settled](ctx, commitActivity, in)
+	return local[Settled](ctx, commitActivity, "every target has it", in)
 }
 
 func startCompensation(ctx workflow.Context, in ReasonInput) error {
-	_, err := local[struct{}](ctx, startUndoActivity, in)
+	_, err := local[struct{}](ctx, startUndoActivity, "record why, let nobody write any more", in)
 	return err
 }
 
 func finishCompensation(ctx workflow.Context, in FinishInput) (Settled, error) {
-	return local[Settled](ctx, finishUndoActivity, in)
+	return local[Settled](ctx, finishUndoActivity, "every target is put back", in)
 }
 
 func park(ctx workflow.Context, in ReasonInput) error {
-	_, err := local[struct{}](ctx, parkActivity, in)
+	_, err := local[struct{}](ctx, parkActivity, "show it to the operators", in)
 	return err
 }
 
 func takeDecision(ctx workflow.Context, in OperationInput) (preference.Decision, error) {
-	out, err := local[DecisionResult](ctx, takeDecisionActivty, in)
+	out, err := local[DecisionResult](ctx, takeDecisionActivity, "what has the operator decided?", in)
 	return out.Decision, err
 }
 

@@ -3,9 +3,8 @@ package preferences
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
-
-	"go.temporal.io/sdk/activity"
 
 	"accord/domain/fault"
 	"accord/domain/preference"
@@ -16,20 +15,23 @@ import (
 // that, with what it is going to write, before it writes; every later attempt goes by what was stored. An attempt that
 // finds the target holding it all writes nothing, so a lost answer costs no second write.
 func (a *Activities) Reach(ctx context.Context, in TargetInput) error {
-	stop := heartbeat(ctx)
-	defer stop()
+	return toTemporal(underLease(ctx, func(ctx context.Context) error { return a.reachOnce(ctx, in) }))
+}
+
+// reachOnce is one attempt, with what it has come to recorded.
+func (a *Activities) reachOnce(ctx context.Context, in TargetInput) error {
 	op, step, err := a.Steps.Step(ctx, in.Operation, in.Target)
 	if err != nil {
-		return toTemporal(err)
+		return err
 	}
 	if op.Status != preference.Running && op.Status != preference.NeedsAttention {
-		return toTemporal(fault.New(fault.Conflict, "not-running", "the operation is %s", op.Status))
+		return fault.New(fault.Conflict, "not-running", "the operation is %s", op.Status)
 	}
 	if step != nil {
 		// Still "applying" means that an attempt has ended without saying how.
 		interrupted := step.State == ports.TargetApplying
 		if err := a.Steps.MarkStep(ctx, op.ID, in.Target, ports.TargetApplying, "", interrupted || step.MaybeDone); err != nil {
-			return toTemporal(err)
+			return err
 		}
 	}
 	wrote, err := a.reach(ctx, op, step, in.Target)
@@ -41,10 +43,10 @@ func (a *Activities) Reach(ctx context.Context, in TargetInput) error {
 	} else if _, known := fault.As(err); !known && ctx.Err() == nil {
 		a.Logger.ErrorContext(ctx, "reaching a target failed", "operation", op.ID, "target", in.Target, "error", err)
 	}
-	return toTemporal(err)
+	return err
 }
 
-// reach is one attempt. wrote tells that the target has taken the write.
+// reach reads, writes and reads back. wrote tells that the target has taken the write.
 func (a *Activities) reach(ctx context.Context, op preference.Operation, step *ports.TargetStep, t preference.Target) (wrote bool, err error) {
 	sys := a.Targets[t]
 	before := preference.Restore(op.Customer, op.Before, a.Catalogue)
@@ -59,6 +61,9 @@ func (a *Activities) reach(ctx context.Context, op preference.Operation, step *p
 		}
 	}
 	missing := current.Missing(step.Assignment.Write)
+	if err := a.handOver(ctx, op, step, current, missing); err != nil {
+		return true, err
+	}
 	if len(missing) == 0 {
 		return false, nil
 	}
@@ -122,30 +127,38 @@ func (a *Activities) noteFailure(ctx context.Context, operation string, t *ports
 
 // Undo puts one target back to what it held before, where it still holds what we wrote.
 func (a *Activities) Undo(ctx context.Context, in TargetInput) (UndoResult, error) {
-	stop := heartbeat(ctx)
-	defer stop()
+	var out UndoResult
+	err := underLease(ctx, func(ctx context.Context) (err error) {
+		out.Left, err = a.undoOnce(ctx, in)
+		return err
+	})
+	return out, toTemporal(err)
+}
+
+// undoOnce is one attempt, with what it has come to recorded.
+func (a *Activities) undoOnce(ctx context.Context, in TargetInput) (left []string, err error) {
 	op, step, err := a.Steps.Step(ctx, in.Operation, in.Target)
 	if err != nil {
-		return UndoResult{}, toTemporal(err)
+		return nil, err
 	}
 	if step == nil || (!step.MaybeDone && (step.State == ports.TargetRefused || step.State == ports.TargetPending)) {
-		return UndoResult{}, nil
+		return nil, nil
 	}
-	left, err := a.undo(ctx, op, step)
+	left, err = a.undo(ctx, op, step)
 	if t, is := ports.AsTargetError(err); is {
 		a.noteUndo(ctx, op.ID, in.Target, ports.TargetUndoing, t.Code)
 		// Whatever the target says, leaving it half done is no outcome: keep asking, and show it.
 		t.Class = ports.Transient
-		return UndoResult{}, toTemporal(t)
+		return nil, t
 	}
 	if err != nil {
-		return UndoResult{}, toTemporal(err)
+		return nil, err
 	}
 	a.noteUndo(ctx, op.ID, in.Target, ports.TargetRestored, "")
-	return UndoResult{Left: left}, nil
+	return left, nil
 }
 
-func (a *Activities) undo(ctx context.Context, op preference.Operation, step *ports.TargetStep) ([]string, error) {
+func (a *Activities) undo(ctx context.Context, op preference.Operation, step *ports.TargetStep) (left []string, err error) {
 	sys := a.Targets[step.Target]
 	before := preference.Restore(op.Customer, op.Before, a.Catalogue)
 	after := preference.Restore(op.Customer, op.After, a.Catalogue)
@@ -153,24 +166,20 @@ func (a *Activities) undo(ctx context.Context, op preference.Operation, step *po
 	if err != nil {
 		return nil, err
 	}
-	restore, leftItems := step.Assignment.Undo(current)
-	for _, m := range step.Moved {
-		item := deviceItem(m.Token)
-		if _, ours := restore[item]; !ours || current.State(item) == preference.Unknown {
-			continue
-		}
-		delete(restore, item) // giving it back takes it from us
-		back := preference.Holding{item: m.State}
-		if err := sys.Write(ctx, ports.TargetWrite{Customer: m.Owner, Operation: op.ID, Set: back, Devices: devices(before, after)}); err != nil {
-			return nil, err
-		}
-		if err := readBack(ctx, sys, m.Owner, back); err != nil {
+	if step.Assignment.Unseen(current) {
+		if current, err = readAgain(ctx, sys, op.Customer); err != nil {
 			return nil, err
 		}
 	}
-	left := make([]string, 0, len(leftItems))
-	for _, i := range leftItems {
+	restore, kept := step.Assignment.Undo(current)
+	for _, i := range kept {
 		left = append(left, fmt.Sprintf("%s:%s", step.Target, i.Label()))
+	}
+	for _, i := range step.Assignment.Lossy(restore) {
+		left = append(left, fmt.Sprintf("%s:%s was unknown", step.Target, i.Label()))
+	}
+	if err := a.handOver(ctx, op, step, current, restore); err != nil {
+		return nil, err
 	}
 	if len(restore) == 0 {
 		return left, nil
@@ -184,6 +193,54 @@ func (a *Activities) undo(ctx context.Context, op preference.Operation, step *po
 func (a *Activities) noteUndo(ctx context.Context, operation string, t preference.Target, s ports.TargetState, code string) {
 	if err := a.Steps.MarkStep(ctx, operation, t, s, code, true); err != nil {
 		a.Logger.WarnContext(ctx, "progress not recorded", "operation", operation, "target", t, "error", err)
+	}
+}
+
+// handOver gives every token that is to leave this customer to the one who has it by our own records, and takes it out
+// of set: registering a token moves it, while deleting it would leave nobody with it. step may know in which state the
+// other customer had it.
+func (a *Activities) handOver(ctx context.Context, op preference.Operation, step *ports.TargetStep, current, set preference.Holding) error {
+	for item, state := range set {
+		if item.Kind != preference.DeviceItem || state != preference.Unknown || current.State(item) == preference.Unknown {
+			continue
+		}
+		holders, err := a.Steps.Holders(ctx, item.Key, op.Customer)
+		if err != nil || len(holders) == 0 {
+			return err
+		}
+		owner := slices.MaxFunc(holders, func(a, b ports.Holder) int { return a.Device.TokenAt.Compare(b.Device.TokenAt) }).Customer
+		acc, err := a.Accounts.Load(ctx, owner)
+		if err != nil {
+			return err
+		}
+		theirs := preference.Holding{item: acc.Preferences().Desired(preference.Push).State(item)}
+		for _, m := range step.Moved {
+			if m.Token == item.Key && m.Owner == owner {
+				theirs[item] = m.State
+			}
+		}
+		sys := a.Targets[step.Target]
+		if err := sys.Write(ctx, ports.TargetWrite{Customer: owner, Operation: op.ID, Set: theirs, Devices: devices(acc.Preferences())}); err != nil {
+			return err
+		}
+		if err := readBack(ctx, sys, owner, theirs); err != nil {
+			return err
+		}
+		delete(set, item)
+	}
+	return nil
+}
+
+// settleTime is how long a target may take to show what it has accepted. An undo that sees nothing of our write looks
+// again after it, before it believes that the write never arrived.
+const settleTime = time.Second
+
+func readAgain(ctx context.Context, sys ports.TargetSystem, customer preference.CustomerID) (preference.Holding, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(settleTime):
+		return sys.Read(ctx, customer)
 	}
 }
 
@@ -228,25 +285,4 @@ func devices(of ...preference.Preferences) map[string]ports.TargetDevice {
 		}
 	}
 	return out
-}
-
-// heartbeat keeps telling the server that the attempt is alive, so that a worker that died is noticed long before the
-// attempt's limit.
-func heartbeat(ctx context.Context) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		tick := time.NewTicker(heartbeatLimit / 3)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				activity.RecordHeartbeat(ctx)
-			}
-		}
-	}()
-	return func() { close(done) }
 }

@@ -3,7 +3,6 @@ package preferences
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -16,19 +15,19 @@ import (
 //
 // Source of truth is the database, so terminating, resetting or repeating a run is safe: the sweeper starts another
 // one, which goes on from what was done.
-func Change(ctx workflow.Context, in ChangeInput) error {
+func Change(ctx workflow.Context, in ChangeInput) (ChangeOutput, error) {
 	r := newRun(ctx, in.Run)
 	for operation := in.Operation; operation != ""; {
 		next, err := r.settle(operation)
 		if err != nil {
-			return err
+			return r.output, err
 		}
 		operation = next
 		if operation != "" && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-			return workflow.NewContinueAsNewError(ctx, ChangeWorkflow, ChangeInput{Operation: operation, Run: in.Run})
+			return r.output, workflow.NewContinueAsNewError(ctx, ChangeWorkflow, ChangeInput{Operation: operation, Run: in.Run})
 		}
 	}
-	return nil
+	return r.output, nil
 }
 
 // run is the state of one execution.
@@ -39,6 +38,8 @@ type run struct {
 	number    int64
 	first     bool
 	targets   map[preference.Target]string // for the details shown to operators
+	shown     string                       // AttrOutcome as it is now, empty for unset
+	output    ChangeOutput
 }
 
 func newRun(ctx workflow.Context, number int64) *run {
@@ -48,7 +49,7 @@ func newRun(ctx workflow.Context, number int64) *run {
 		decisions: workflow.GetSignalChannelWithOptions(ctx, DecisionSignal, workflow.SignalChannelOptions{
 			Description: "an operator has decided about the parked operation"}),
 		number: number,
-		first:  true,
+		first:  workflow.GetInfo(ctx).ContinuedExecutionRunID == "", // else the attributes are those of the run before
 	}
 	workflow.Go(detached, func(gctx workflow.Context) {
 		ctx.Done().Receive(gctx, nil)
@@ -68,7 +69,7 @@ func (r *run) settle(operation string) (next string, err error) {
 	case doReach:
 		return r.forward(plan)
 	case doUndo:
-		return r.compensate(plan)
+		return r.compensate(plan, ReasonInput{}) // the run that gave up knew why
 	case doWait:
 		if err := r.show(plan, OutcomeNeedsAttention); err != nil {
 			return "", err
@@ -116,6 +117,7 @@ func (r *run) forward(plan Plan) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	r.ended(plan, OutcomeApplied, ReasonInput{})
 	return done.Next, r.show(plan, OutcomeApplied)
 }
 
@@ -124,12 +126,12 @@ func (r *run) giveUp(plan Plan, why ReasonInput) (string, error) {
 	if err := startCompensation(r.ctx, why); err != nil {
 		return "", err
 	}
-	return r.compensate(plan)
+	return r.compensate(plan, why)
 }
 
 // compensate puts back every target whose apply may have started, all at once: they are different systems, and one
 // that is down must not keep the others wrong. Undo finds out for itself whether there is anything to do.
-func (r *run) compensate(plan Plan) (string, error) {
+func (r *run) compensate(plan Plan, why ReasonInput) (string, error) {
 	if err := r.show(plan, OutcomeCompensating); err != nil {
 		return "", err
 	}
@@ -159,12 +161,18 @@ func (r *run) compensate(plan Plan) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	r.ended(plan, OutcomeCompensated, why)
 	return done.Next, r.show(plan, OutcomeCompensated)
+}
+
+func (r *run) ended(plan Plan, outcome string, why ReasonInput) {
+	settled := append(r.output.Settled, Settlement{Operation: plan.Operation, Outcome: outcome, Code: why.Code, Target: why.Target})
+	r.output.Settled = settled[max(0, len(settled)-maxSettlements):]
 }
 
 // announce shows the operation in the run's search attributes. The first one is there from the start.
 func (r *run) announce(plan Plan) {
-	r.targets = map[preference.Target]string{}
+	r.targets, r.shown = map[preference.Target]string{}, ""
 	r.details(plan)
 	if r.first {
 		r.first = false
@@ -176,15 +184,28 @@ func (r *run) announce(plan Plan) {
 	}
 	// A failure here is a bug in the names, shown by the worker's log; it must not stop a change.
 	if err := workflow.UpsertTypedSearchAttributes(r.ctx, AttrOperation.ValueSet(plan.Operation), AttrKind.ValueSet(string(plan.Kind)),
-		AttrSource.ValueSet(string(plan.Source)), AttrTargets.ValueSet(targets), AttrOutcome.ValueSet(OutcomeRunning)); err != nil {
+		AttrSource.ValueSet(string(plan.Source)), AttrTargets.ValueSet(targets), AttrOutcome.ValueUnset()); err != nil {
 		workflow.GetLogger(r.ctx).Error("search attributes not set", "error", err)
 	}
 }
 
+// show keeps the details and AttrOutcome right. The attribute is left alone as long as things go their ordinary way: the
+// run's own status says as much, and an upsert in every run costs Temporal more than an activity does.
 func (r *run) show(plan Plan, outcome string) error {
 	r.targets[""] = outcome
 	r.details(plan)
-	return workflow.UpsertTypedSearchAttributes(r.ctx, AttrOutcome.ValueSet(outcome))
+	unusual := outcome
+	if outcome == OutcomeRunning || outcome == OutcomeApplied {
+		unusual = ""
+	}
+	if unusual == r.shown {
+		return nil
+	}
+	r.shown = unusual
+	if unusual == "" {
+		return workflow.UpsertTypedSearchAttributes(r.ctx, AttrOutcome.ValueUnset())
+	}
+	return workflow.UpsertTypedSearchAttributes(r.ctx, AttrOutcome.ValueSet(unusual))
 }
 
 func (r *run) note(plan Plan, t preference.Target, state string) {
@@ -194,17 +215,16 @@ func (r *run) note(plan Plan, t preference.Target, state string) {
 
 // details is what the Temporal UI shows on top of a run, for a person who has never seen the code.
 func (r *run) details(plan Plan) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**: %s  \noperation `%s`, asked by `%s`\n\n", plan.Kind, plan.Summary, plan.Operation, plan.Source)
+	b := fmt.Appendf(nil, "**%s**: %s  \noperation `%s`, asked by `%s`\n\n", plan.Kind, plan.Summary, plan.Operation, plan.Source)
 	if outcome := r.targets[""]; outcome != "" {
-		fmt.Fprintf(&b, "**%s**\n\n", outcome)
+		b = fmt.Appendf(b, "**%s**\n\n", outcome)
 	}
 	for _, t := range plan.Targets {
 		state := r.targets[t]
 		if state == "" {
 			state = "waiting"
 		}
-		fmt.Fprintf(&b, "- %s: %s\n", t, state)
+		b = fmt.Appendf(b, "- %s: %s\n", t, state)
 	}
-	workflow.SetCurrentDetails(r.ctx, b.String())
+	workflow.SetCurrentDetails(r.ctx, string(b))
 }
