@@ -62,7 +62,7 @@ Accord is ready after %s
 Switch promotions on for ada, everywhere or nowhere:
 
   curl -s -X PATCH %s/v1/preferences/push -H "Authorization: Bearer $TOKEN" \
-    -H 'Content-Type: application/merge-patch+json' -d '{"channels":{"promotions":{"enabled":true}}}'
+    -H 'Content-Type: application/json' -d '{"channels":{"promotions":{"enabled":true}}}'
 
 What the vendors hold now:   curl -s http://%s/_sandbox/customers/ada
 Stop with Ctrl-C.`,
