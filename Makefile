@@ -24,7 +24,9 @@ stack: ## Get the programs the tests need (Postgres, Temporal); a first time may
 	@go run -buildvcs=false ./adapters/devstack/prepare $(BIN)
 
 test: stack ## Run every test, against real Postgres and Temporal
-	go test -race -timeout 15m ./...
+	go test -race -timeout 15m $$(go list ./... | grep -v /systemtest)
+	@# Alone, because it runs several whole systems at once.
+	go test -race -timeout 20m ./app/systemtest
 
 bench: stack ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m ./...

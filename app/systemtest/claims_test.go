@@ -14,7 +14,7 @@ import (
 // however the two changes overlap.
 func TestATokenThatTwoClaimAtOnceHasOneOwner(t *testing.T) {
 	t.Parallel()
-	s := start(t, nil)
+	s := start(t, patient)
 	for pair := range 4 {
 		t.Run(fmt.Sprint(pair), func(t *testing.T) {
 			t.Parallel()

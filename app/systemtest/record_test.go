@@ -17,7 +17,6 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	temporalclient "go.temporal.io/sdk/client"
 
-	"accord/app/config"
 	"accord/domain/preference"
 	"accord/workflows/preferences"
 )
@@ -28,7 +27,7 @@ var record = flag.String("record", "", "write the histories of this test's runs 
 // become the files that the replay test holds today's code against.
 func TestHistoriesOfEveryShape(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *config.Config) { c.GrantBudget = 3 * time.Second })
+	s := start(t, patient)
 	tc, err := temporalclient.Dial(temporalclient.Options{HostPort: s.cfg.TemporalAddress, Namespace: s.cfg.TemporalNamespace})
 	require.NoError(t, err)
 	t.Cleanup(tc.Close)

@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if !given("test.parallel") {
-		_ = flag.Set("test.parallel", "24")
+		_ = flag.Set("test.parallel", "16")
 	}
 	stacktest.Main(m)
 }
@@ -76,7 +76,7 @@ func configure(t *testing.T) config.Config {
 	cfg.HTTPAddr, cfg.SandboxAddr = freeAddr(t), freeAddr(t)
 	cfg.SandboxApplyDelay = 3 * time.Millisecond
 	cfg.GrantBudget = 12 * time.Second
-	cfg.Vendors.Timeout = time.Second
+	cfg.Vendors.Timeout = 2 * time.Second
 	cfg.StopTimeout = 5 * time.Second
 	return compose.WithSandboxVendors(cfg)
 }
