@@ -15,13 +15,17 @@ import (
 //   - the answer is lost: the same key finds the same operation.
 func (s *Service) Change(ctx context.Context, c ports.ChangeCommand) (ports.ChangeResult, error) {
 	id := s.NewID()
-	settled, unwatch := s.Outcomes.Watch(id)
+	var settled <-chan struct{}
+	unwatch := func() {}
 	defer func() { unwatch() }()
+	if c.Wait > 0 {
+		settled, unwatch = s.Outcomes.Watch(id)
+	}
 	op, start, replayed, err := s.accept(ctx, id, c)
 	if err != nil {
 		return ports.ChangeResult{}, err
 	}
-	if op.ID != id {
+	if op.ID != id && c.Wait > 0 {
 		unwatch()
 		settled, unwatch = s.Outcomes.Watch(op.ID)
 	}

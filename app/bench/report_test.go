@@ -1,0 +1,94 @@
+package bench
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// clientCounts are what every comparison is made at.
+var clientCounts = []int{1, 16, 64}
+
+// turns is how often each contender is measured at each number of clients.
+const turns = 3
+
+// window is how long one measurement lasts: -benchtime, within reason.
+func window(b *testing.B) time.Duration {
+	b.Helper()
+	d, err := time.ParseDuration(flag.Lookup("test.benchtime").Value.String())
+	if err != nil { // given as a count
+		d = 2 * time.Second
+	}
+	return min(max(d, 200*time.Millisecond), 30*time.Second)
+}
+
+// table collects rows for the console. The testing package cuts off what a benchmark logs after ten lines.
+type table struct {
+	b     *testing.B
+	out   strings.Builder
+	w     *tabwriter.Writer
+	first string // name of the contender that the others are compared with
+}
+
+func newTable(b *testing.B, unit, first string) *table {
+	b.Helper()
+	t := &table{b: b, first: first}
+	t.w = tabwriter.NewWriter(&t.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t.w, "clients\t\t%s/s\tto %s\tp50 ms\tto %s\tp99 ms\tto %s\tcpu ms: own\tTemporal\tPostgres\t\n", unit, first, first, first)
+	return t
+}
+
+// add prints the rounds of all contenders; the first of them is what the others are held against.
+func (t *table) add(clients int, contenders []contender, measured [][]round) {
+	for i, c := range contenders {
+		rs, base := measured[i], measured[0]
+		fmt.Fprintf(t.w, "%d\t%s\t%.1f\t%s\t%.2f\t%s\t%.2f\t%s\t%s\t%s\t%s\t\n", clients, c.name,
+			median(rs, rate), times(i, ratio(rs, base, rate)), median(rs, millis(.5)), times(i, ratio(rs, base, millis(.5))),
+			median(rs, millis(.99)), times(i, ratio(rs, base, millis(.99))), spent(rs, own), spent(rs, temporalServer), spent(rs, postgresServer))
+	}
+}
+
+// spent is empty where the system does not say.
+func spent(rs []round, who process) string {
+	took := median(rs, func(r round) float64 { return r.cpu[who] })
+	if took == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f", took)
+}
+
+func times(i int, r float64) string {
+	if i == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", r)
+}
+
+func (t *table) print(notes ...string) {
+	t.b.Helper()
+	if err := t.w.Flush(); err != nil {
+		t.b.Fatal(err)
+	}
+	for _, n := range notes {
+		fmt.Fprintln(&t.out, n)
+	}
+	fmt.Fprintf(os.Stdout, "\n%s\n", t.out.String())
+}
+
+// goal reports one ratio as a metric and says whether it is where it should be.
+func goal(b *testing.B, what string, got, limit float64, atMost bool) string {
+	b.Helper()
+	b.ReportMetric(got, strings.ReplaceAll(what, " ", "-"))
+	met, sign := got >= limit, "at least"
+	if atMost {
+		met, sign = got <= limit, "at most"
+	}
+	// Two digits are all the table shows; the third is noise.
+	word := map[bool]string{true: "met", false: "MISSED"}[met || math.Round(got*100) == limit*100]
+	return fmt.Sprintf("%s: %.2f (%s %.1f): %s", what, got, sign, limit, word)
+}
