@@ -3,6 +3,7 @@ package preference_test
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
@@ -27,6 +28,11 @@ func TestMain(m *testing.M) {
 		if !asked[name] {
 			_ = flag.Set(name, value)
 		}
+	}
+	// A generator makes its name when it is first drawn from, and not safely for two tests at once: have it made before.
+	for _, g := range []fmt.Stringer{someDevice, someToken, somePlatform, somePermission, someSource, maybeSwitch, someWording, someChannels,
+		goodChannels, someRegister, someWish, someMoment, somePreferences, someSnapshot, someTransition} {
+		_ = g.String()
 	}
 	os.Exit(m.Run())
 }
