@@ -26,7 +26,7 @@ type Config struct {
 	Address      string        // host:port
 	Namespace    string        // default "default"
 	UIAddress    string        // base URL of the Temporal UI for links, empty for none
-	StartTimeout time.Duration // how long a start may take before it counts as unreachable, default 3 s
+	StartTimeout time.Duration // how long a start may take before it counts as unreachable, default 5 s
 	Logger       *slog.Logger
 }
 
@@ -44,7 +44,7 @@ func Connect(cfg Config) (*Connection, error) {
 		cfg.Namespace = client.DefaultNamespace
 	}
 	if cfg.StartTimeout == 0 {
-		cfg.StartTimeout = 3 * time.Second
+		cfg.StartTimeout = 5 * time.Second
 	}
 	c, err := client.NewLazyClient(client.Options{HostPort: cfg.Address, Namespace: cfg.Namespace, Logger: tlog.NewStructuredLogger(cfg.Logger),
 		// What we send is small and the server near: compressing it costs both sides more than it saves on the way.

@@ -64,6 +64,18 @@ func (c client) as(t *testing.T, customer, method, path string, body any, header
 	return a
 }
 
+// persist is as, and again while a grant is refused because Temporal is too busy to start it, as a client does.
+func (c client) persist(t *testing.T, customer, method, path string, body any, headers ...string) (a answer) {
+	t.Helper()
+	eventually(t, time.Minute, func() string {
+		if a = c.as(t, customer, method, path, body, headers...); a.status == http.StatusServiceUnavailable {
+			return fmt.Sprint(a.body)
+		}
+		return ""
+	})
+	return a
+}
+
 // asOperator makes a request with an operator's scopes.
 func (c client) asOperator(t *testing.T, method, path string, body any) answer {
 	t.Helper()
@@ -227,7 +239,7 @@ func (c client) awaitStatus(t *testing.T, customer, id string, limit time.Durati
 // respondAsync asks for a change without waiting and answers with the operation's id.
 func (c client) respondAsync(t *testing.T, customer, method, path string, body any) string {
 	t.Helper()
-	a := c.as(t, customer, method, path, body, "Prefer", "respond-async")
+	a := c.persist(t, customer, method, path, body, "Prefer", "respond-async")
 	require.Equal(t, 202, a.status, a.body)
 	require.Equal(t, "/v1/operations/"+a.text("id"), a.header.Get("Location"))
 	return a.text("id")

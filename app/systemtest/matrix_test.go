@@ -87,7 +87,7 @@ func (c matrixCase) name() string {
 func (c matrixCase) run(t *testing.T) {
 	c.registerPhone(t, c.customer)
 	if !c.grant {
-		a := c.as(t, c.customer, http.MethodPatch, "/v1/preferences/push", promotions(true), "Prefer", "wait=30")
+		a := c.persist(t, c.customer, http.MethodPatch, "/v1/preferences/push", promotions(true), "Prefer", "wait=30")
 		require.Equal(t, 200, a.status, a.body)
 	}
 	before := c.vendors(t, c.customer)

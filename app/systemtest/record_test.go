@@ -44,7 +44,7 @@ func TestHistoriesOfEveryShape(t *testing.T) {
 			t.Parallel()
 			// What looks like an e-mail address, to prove that no history holds it.
 			who := name + "@example.com"
-			a := s.as(t, who, http.MethodPut, "/v1/devices/phone", map[string]any{"platform": "ios", "token": "very-secret-token-" + name, "permission": "granted"}, "Prefer", "wait=30")
+			a := s.persist(t, who, http.MethodPut, "/v1/devices/phone", map[string]any{"platform": "ios", "token": "very-secret-token-" + name, "permission": "granted"}, "Prefer", "wait=30")
 			require.Equal(t, 200, a.status, a.body)
 			run, outcome := play(t, who)
 			h.keep(t, name, who, run, outcome)
@@ -99,7 +99,7 @@ func (h historian) settledRun(t *testing.T, id string) (runID string, out prefer
 }
 
 func (h historian) applied(t *testing.T, who string) (int64, string) {
-	a := h.as(t, who, http.MethodPatch, "/v1/preferences/push", promotions(true), "Prefer", "wait=30")
+	a := h.persist(t, who, http.MethodPatch, "/v1/preferences/push", promotions(true), "Prefer", "wait=30")
 	require.Equal(t, 200, a.status, a.body)
 	return 2, "applied"
 }
@@ -110,7 +110,7 @@ func (h historian) fault(t *testing.T, who, target string, status, times int) st
 
 func (h historian) compensated(t *testing.T, who string) (int64, string) {
 	h.fault(t, who, "cmp", 400, 0)
-	a := h.as(t, who, http.MethodPatch, "/v1/preferences/push", promotions(true), "Prefer", "wait=30")
+	a := h.persist(t, who, http.MethodPatch, "/v1/preferences/push", promotions(true), "Prefer", "wait=30")
 	require.Equal(t, 502, a.status, a.body)
 	return 2, "compensated"
 }
@@ -118,7 +118,7 @@ func (h historian) compensated(t *testing.T, who string) (int64, string) {
 func (h historian) outage(t *testing.T, who string) (int64, string) {
 	h.fault(t, who, "crm", 503, 3)
 	h.fault(t, who, "push", 429, 1)
-	a := h.as(t, who, http.MethodPatch, "/v1/preferences/push", promotions(false), "Prefer", "wait=30")
+	a := h.persist(t, who, http.MethodPatch, "/v1/preferences/push", promotions(false), "Prefer", "wait=30")
 	require.Equal(t, 200, a.status, a.body)
 	return 2, "applied"
 }

@@ -36,7 +36,7 @@ func TestATokenMovesWithThePersonSignedIn(t *testing.T) {
 	ada, grace := customer(), customer()
 	s.registerPhone(t, ada)
 	token := "token-" + ada
-	a := s.as(t, grace, http.MethodPut, "/v1/devices/phone", phone(token), "Prefer", "wait=30")
+	a := s.persist(t, grace, http.MethodPut, "/v1/devices/phone", phone(token), "Prefer", "wait=30")
 	require.Equal(t, 200, a.status, a.body)
 	eventually(t, 60*time.Second, func() string {
 		if left := s.devices(t, ada); len(left) > 0 {
