@@ -205,8 +205,11 @@ func (a *Activities) handOver(ctx context.Context, op preference.Operation, step
 			continue
 		}
 		holders, err := a.Steps.Holders(ctx, item.Key, op.Customer)
-		if err != nil || len(holders) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(holders) == 0 {
+			continue // it is to be deleted
 		}
 		owner := slices.MaxFunc(holders, func(a, b ports.Holder) int { return a.Device.TokenAt.Compare(b.Device.TokenAt) }).Customer
 		acc, err := a.Accounts.Load(ctx, owner)
