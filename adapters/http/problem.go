@@ -20,6 +20,8 @@ var statusOf = map[fault.Kind]int{
 	fault.Mismatch:     http.StatusUnprocessableEntity,
 	fault.Denied:       http.StatusForbidden,
 	fault.Unavailable:  http.StatusServiceUnavailable,
+	fault.Throttled:    http.StatusTooManyRequests,
+	fault.Gone:         http.StatusGone,
 	fault.Internal:     http.StatusInternalServerError,
 }
 

@@ -20,6 +20,8 @@ var (
 	Mismatch     = Kind{"mismatch"}     // the idempotency key was used for something else
 	Denied       = Kind{"denied"}       // signed in, but not allowed
 	Unavailable  = Kind{"unavailable"}  // nothing was done: try again later
+	Throttled    = Kind{"throttled"}    // asked too often: wait
+	Gone         = Kind{"gone"}         // was there once, and is not known any more: start over
 	Internal     = Kind{"internal"}     // our fault
 )
 
