@@ -103,6 +103,8 @@ func TestMergingTakesTheFurthestState(t *testing.T) {
 		require.Equal(t, m.Unseen(), a.Unseen() && b.Unseen())
 		require.Equal(t, m.Unread(), a.Unread() && b.Unread())
 		require.Equal(t, m.Archived(), a.Archived() || b.Archived())
+		require.False(t, !m.Unread() && !m.UnreadAt.Before(m.ReadAt), "what counts as read was taken back later")
+		require.False(t, m.Archived() && !m.UnarchivedAt.Before(m.ArchivedAt))
 	})
 }
 
