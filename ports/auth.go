@@ -3,13 +3,15 @@ package ports
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // Principal is who a bearer token speaks for.
 type Principal struct {
-	Subject  string   // the customer, or the service itself
-	Scopes   []string // what a service may do; empty for a customer
-	ClientID string   // the client the token was issued to, empty when the token does not say
+	Subject  string    // the customer, or the service itself
+	Scopes   []string  // what a service may do; empty for a customer
+	ClientID string    // the client the token was issued to, empty when the token does not say
+	Expires  time.Time // when the token stops being good, leeway for clocks that differ included; zero for not known
 }
 
 // HasAny reports whether the principal was given at least one of the scopes.

@@ -12,3 +12,4 @@ package ports
 //go:generate go tool mockgen -source=inbox_store.go -destination=mocks/inbox_store.go -package=mocks
 //go:generate go tool mockgen -source=engagement.go -destination=mocks/engagement.go -package=mocks
 //go:generate go tool mockgen -source=streams.go -destination=mocks/streams.go -package=mocks
+//go:generate go tool mockgen -source=metrics.go -destination=mocks/metrics.go -package=mocks

@@ -8,6 +8,13 @@ import (
 	"accord/domain/preference"
 )
 
+// Engagement is what failures of both feeds name as their target. It is no target of a change.
+const Engagement preference.Target = "engagement"
+
+// CampaignsName is the name under which Feeds keeps how far the campaign feed was read; InboxHead.CampaignsAt is its
+// FeedState.PulledAt.
+const CampaignsName = "campaigns"
+
 // CampaignFeed is the engagement platform's feed of messages that are not one customer's own: everything that changed,
 // the oldest change first. Failures are *TargetError (or ctx.Err()).
 type CampaignFeed interface {
@@ -22,11 +29,13 @@ type CampaignPage struct {
 	More      bool
 }
 
-// Campaign is a message upstream. Document is it as it came, for those who look into a refusal; it is also what Campaign
-// is read from again.
+// Campaign is a message upstream. A retracted one may have no more than its name (Source and ExternalID).
 type Campaign struct {
 	Draft     inbox.Draft
 	Retracted bool
+	// Broken says which member cannot be read and why, without repeating its value; empty when all is well. The draft is
+	// the message's name alone then, which no rule lets through.
+	Broken string
 }
 
 // CustomerFeed is the engagement platform's feed of one customer. Failures are *TargetError (or ctx.Err()).
@@ -56,8 +65,8 @@ type Feeds interface {
 	Refusals(ctx context.Context, limit int) ([]Refusal, error)
 	Accept(ctx context.Context, source, externalID string) error
 
-	// OwnMessages lists the messages of a source that show in the customer's inbox, by external id, for finding out which
-	// of them have ended upstream.
+	// OwnMessages lists the messages of a source that show in the customer's inbox or wait there for their time, by
+	// external id, for finding out which of them have ended upstream.
 	OwnMessages(ctx context.Context, source string, customer preference.CustomerID) (map[string]inbox.MessageID, error)
 }
 
@@ -78,8 +87,8 @@ type Refusal struct {
 // Events is word of changes, in every process.
 type Events interface {
 	// Listen calls each for every event from now on, those of this process and of all others, each about once and not
-	// much later than it happened, until ctx ends. missed is called when events may have been lost: whoever is connected
-	// must be told to look again.
+	// much later than it happened, until ctx ends. missed is called when that has begun, and whenever events may have been
+	// lost: whoever is connected must be told to look again.
 	Listen(ctx context.Context, each func([]StreamEvent), missed func()) error
 }
 

@@ -29,6 +29,7 @@ type Inbox interface {
 	Acknowledge(ctx context.Context, viewer inbox.Viewer, items []Acknowledgement) (AcknowledgeResult, error)
 
 	// AcknowledgeAll records it for every message that was in the inbox as of the version, and for none that came later.
+	// Only Seen, Read and Archived can be said of all: anything else is fault.Invalid. The result names no items.
 	AcknowledgeAll(ctx context.Context, viewer inbox.Viewer, state inbox.State, asOf inbox.Version) (AcknowledgeResult, error)
 
 	// Merge takes over what an installation did while nobody was signed in. The installation's inbox is empty afterwards,
@@ -43,6 +44,9 @@ type FeedQuery struct {
 	Cursor  string   // empty for the first page
 	Limit   int      // 1 to 100
 	Locales []string // wanted languages, the most wanted first
+	// Held are tags of earlier answers to this very question. When the answer would have one of them again, it comes
+	// without messages and says Unchanged, which costs less.
+	Held []string
 }
 
 // InboxState is what every answer carries.
@@ -50,20 +54,25 @@ type InboxState struct {
 	Version   inbox.Version
 	Counts    inbox.Counts
 	Freshness Freshness
+	// Tag names the answer to Feed or Counts, in letters, digits, dots, - and _: whoever gets the same tag, from whichever
+	// process, was answered the same but for the times in Freshness. The tag of a page is of its whole question (viewer,
+	// filter, cursor, limit, locales), so the tag and Freshness together name the encoded page. Other answers have none.
+	Tag string
 }
 
-// Freshness says how old what was read may be.
+// Freshness says how old what was read may be. Its times have whole seconds.
 type Freshness struct {
-	AsOf       time.Time // everything that was upstream then is here
+	AsOf       time.Time // everything that was upstream then is here; zero when upstream has never been read
 	FreshUntil time.Time // AsOf and as long as a feed may be old
 	Stale      bool
 }
 
-// FeedPage is one page with the state it belongs to.
+// FeedPage is one page with the state it belongs to. Others may have been given the same one: it is not to be changed.
 type FeedPage struct {
 	InboxState
-	Messages []FeedEntry
-	Next     string // cursor, empty on the last page
+	Unchanged bool // see FeedQuery.Held; Messages and Next are not given
+	Messages  []FeedEntry
+	Next      string // cursor, empty on the last page
 }
 
 // FeedEntry is a message as one viewer sees it. Card is what is the same for all viewers (see Cards).
@@ -140,6 +149,29 @@ type Messages interface {
 type StoredMessage struct {
 	inbox.Message
 	Undelivered int // recipients who do not have it yet
+}
+
+// InboxUpkeep is what has to be done now and then, by whoever; every method can be repeated, and run twice at once.
+type InboxUpkeep interface {
+	// PullCampaigns reads the campaign feed on from where it was left, to its end or for a bounded number of pages, takes
+	// what has changed, and tries again what was refused. Errors: *TargetError when upstream fails, which is recorded;
+	// fault.Unavailable.
+	PullCampaigns(ctx context.Context) (CampaignPull, error)
+
+	// Deliver takes the next batch of a message to many on its way; see MessageStore.Deliver.
+	Deliver(ctx context.Context, id inbox.MessageID) (done, left int, err error)
+
+	// ResumeDeliveries starts the delivery of messages that have been waiting for it, and says of how many.
+	ResumeDeliveries(ctx context.Context) (int, error)
+
+	// CleanUp forgets one batch of what nobody will ask for any more; see MessageStore.CleanUp.
+	CleanUp(ctx context.Context) (CleanedUp, error)
+}
+
+// CampaignPull is what became of what a pull has read.
+type CampaignPull struct {
+	Pages, Published, Edited, Retracted, Refused, Accepted int  // Accepted were refused before
+	Complete                                               bool // the feed was read to its end
 }
 
 // LinkTargets is the catalogue of deep-link targets. The caller has checked the scope.

@@ -151,10 +151,10 @@ type GlobalHead struct {
 
 // MessageStore keeps messages and the link catalogue. Errors of every method: fault.Unavailable.
 type MessageStore interface {
-	// PublishMessage lets make build the message (without an id) under the catalogue as it is when the transaction ends,
+	// PublishMessage lets build make the message (without an id) under the catalogue as it is when the transaction ends,
 	// and stores it with its card: a global one is one row, a personal one is put into its recipients' inboxes, or, when
 	// there are more than inline, into batches for Deliver. When the name is taken, the stored one is answered instead,
-	// created is false, and nothing is stored.
+	// whatever build would say, created is false, and nothing is stored. build may run more than once.
 	PublishMessage(ctx context.Context, source, externalID string, recipients []preference.CustomerID, inline int,
 		build func(*inbox.Links, time.Time) (*inbox.Message, error)) (m StoredMessage, created bool, err error)
 
@@ -167,15 +167,18 @@ type MessageStore interface {
 	// Messages reads several; those not found are missing from the answer.
 	Messages(ctx context.Context, ids []inbox.MessageID) (map[inbox.MessageID]*inbox.Message, error)
 
-	// EditMessage stores what fn makes of the message, in one transaction under its lock, and makes every inbox show it.
+	// EditMessage stores what fn makes of the message, in one transaction under its lock, and makes every inbox show it;
+	// where it stands in the inboxes of a message to many, and until when, follows by Deliver. When fn leaves it as it is,
+	// nothing is stored. fn may run more than once. Errors: fault.NotFound, and fn's.
 	EditMessage(ctx context.Context, id inbox.MessageID, fn func(inbox.Message, *inbox.Links, time.Time) (*inbox.Message, error)) (StoredMessage, error)
 
 	// RetractMessage takes it out of every inbox; those of a message to many follow by Deliver, and no reader shows it
-	// meanwhile. Repeating it changes nothing.
+	// meanwhile. Repeating it changes nothing. Errors: fault.NotFound.
 	RetractMessage(ctx context.Context, id inbox.MessageID) (StoredMessage, error)
 
 	// Deliver takes the next batch of a message to many into, or after its retraction or edit out of or through, its
-	// recipients' inboxes. Repeating it goes on from there; left is 0 when all is done.
+	// recipients' inboxes. Repeating it goes on from there, and several may do so at once; left is about how many inboxes
+	// are still to come, and 0 when all is done, or the message is not known any more.
 	Deliver(ctx context.Context, id inbox.MessageID) (done, left int, err error)
 
 	// Undelivered lists messages that Deliver has work for, since before the given time.

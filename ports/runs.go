@@ -2,6 +2,7 @@ package ports
 
 import (
 	"context"
+	"time"
 
 	"accord/domain/preference"
 )
@@ -15,6 +16,20 @@ type Run struct {
 	Source    preference.Source
 	Targets   []preference.Target
 	Summary   string // one line for operators, without personal data
+	Deadline  time.Time
+	// Ahead: the operation was begun with its acceptance, so the run need not ask before it reaches its targets.
+	Ahead bool
+}
+
+// RunOf is the run for an operation that has just been accepted: nil when somebody else has the turn, and will go on
+// with it.
+func RunOf(a *preference.Account, op *preference.Operation) *Run {
+	turn, number := a.Turn()
+	if turn != op.Number {
+		return nil
+	}
+	return &Run{Customer: op.Customer, Number: number, Operation: op.ID, Kind: op.Kind, Source: op.Source, Targets: op.Targets,
+		Summary: op.Change.Summary(), Deadline: op.Deadline, Ahead: op.Status == preference.Running}
 }
 
 // Runs starts and wakes workflow runs. Errors: fault.Unavailable when the executor can't be reached or does not answer in

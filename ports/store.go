@@ -23,9 +23,15 @@ type Accounts interface {
 	// UpdateOperation is Update for the account of an operation, and hands over that operation too. When the operation
 	// is settled it is the settled one, and fn must not change it.
 	UpdateOperation(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation) error) error
+
+	// UpdateStill is UpdateOperation while everything at the operation's targets stands still: reached tells whether
+	// any step has been recorded, and none can be until what fn did is stored. It is for what rests on nothing having
+	// been done yet.
+	UpdateStill(ctx context.Context, operation string, fn func(a *preference.Account, op *preference.Operation, reached bool) error) error
 }
 
-// Operations reads operations. Same errors as Accounts.
+// Operations reads operations. One that was begun ahead shows as accepted until its run has begun to work on it. Same
+// errors as Accounts.
 type Operations interface {
 	// Operation reads one, with what each target is at.
 	Operation(ctx context.Context, id string) (OperationState, error)
@@ -88,14 +94,19 @@ const (
 // Steps keeps what an operation has done at each target, so that a step that is repeated after a crash goes on from
 // there. Same errors as Accounts.
 type Steps interface {
+	// Begun reads an operation that is running, for the first attempt at each of its targets: one query for all of
+	// them. From then on it shows that it runs. What is read may be as old as the first of these calls in this process
+	// (StartStep is the fence), but for the status it does not change any more.
+	Begun(ctx context.Context, operation string) (preference.Operation, error)
+
 	// Step reads the operation with its preferences before and after, and this target's step (nil before the first
 	// attempt). One query.
 	Step(ctx context.Context, operation string, t preference.Target) (preference.Operation, *TargetStep, error)
 
 	// StartStep stores the step before the target is written to for the first time. The first one stored wins: a
-	// repeat answers with the stored one. fault.Conflict "not-running" when the operation is not running (any more), so
+	// repeat answers with the stored one, and first is false. fault.Conflict "not-running" when the operation is not running (any more), so
 	// that a worker that woke up late writes nothing.
-	StartStep(ctx context.Context, operation string, s TargetStep) (TargetStep, error)
+	StartStep(ctx context.Context, operation string, s TargetStep) (stored TargetStep, first bool, err error)
 
 	// MarkStep records progress: state, and the code of a failure (empty for none). Attempts grows by one with each
 	// call that has a code.
@@ -141,13 +152,13 @@ type Ledger interface {
 // Outcomes tells when operations settle.
 type Outcomes interface {
 	// Watch must be called before the operation can settle or be followed by a look at it: done is closed when the
-	// operation has settled or was parked since, and may be closed early; look again then. Call stop when no longer
-	// interested.
-	Watch(operation string) (done <-chan struct{}, stop func())
+	// operation has settled or was parked since, and may be closed early; look again then. Who is in the process that
+	// has settled it receives it first, as it was stored, and need not look. Call stop when no longer interested.
+	Watch(operation string) (done <-chan preference.Operation, stop func())
 
 	// Announce tells every watcher, in every process, that the operation has settled or was parked. Best effort: who
 	// misses it finds out by looking.
-	Announce(ctx context.Context, operation string)
+	Announce(ctx context.Context, op preference.Operation)
 }
 
 // Readiness is asked by /readyz. A nil error means the thing can serve.

@@ -99,7 +99,9 @@ type VendorCall struct {
 	Form   map[string]string // sent form-encoded instead of In, for OAuth token calls
 	Out    any               // decoded from a 2xx answer; nil to ignore it
 	Expect []int             // statuses other than 2xx that the caller handles
-	Write  bool              // changes the vendor's state: a failure without a clear refusal is MaybeDone
+	// Declined is decoded from an answer with a status in Expect, when that is JSON of its shape; nil to ignore it.
+	Declined any
+	Write    bool // changes the vendor's state: a failure without a clear refusal is MaybeDone
 }
 
 // VendorAnswer is what came back.

@@ -44,7 +44,7 @@ func checkCompose(ctx context.Context, dir string) error {
 }
 
 func secret(key string) bool {
-	for _, word := range []string{"PASSWORD", "SECRET", "API_KEY", "REQUEST_INFORMATION"} {
+	for _, word := range []string{"PASSWORD", "SECRET", "_KEY", "REQUEST_INFORMATION"} {
 		if strings.Contains(key, word) {
 			return true
 		}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
@@ -33,9 +35,12 @@ type RemoteKeys struct {
 	log    *slog.Logger
 	now    func() time.Time
 
+	generation atomic.Uint64
+
 	mu       sync.Mutex
 	keys     jwk.Set // nil until the first success
-	lastErr  error   // of the latest fetch
+	sum      [sha256.Size]byte
+	lastErr  error // of the latest fetch
 	lastTry  time.Time
 	inflight chan struct{} // closed when the fetch under way ends, nil when there is none
 }
@@ -136,7 +141,7 @@ func (k *RemoteKeys) refresh(ctx context.Context) error {
 }
 
 func (k *RemoteKeys) fetchOnce(ctx context.Context, done chan struct{}) {
-	keys, err := k.fetch(ctx)
+	keys, sum, err := k.fetch(ctx)
 	if err != nil {
 		k.log.Warn("fetching the token issuer's keys failed; the last good ones stay in use", "error", err)
 	}
@@ -144,12 +149,33 @@ func (k *RemoteKeys) fetchOnce(ctx context.Context, done chan struct{}) {
 	defer k.mu.Unlock()
 	if err == nil {
 		k.keys = keys
+		if sum != k.sum {
+			k.sum = sum
+			k.generation.Add(1)
+		}
 	}
 	k.lastErr, k.inflight = err, nil
 	close(done)
 }
 
-func (k *RemoteKeys) fetch(ctx context.Context) (jwk.Set, error) {
+// fetch answers with the keys, and a sum that tells one publication from another.
+func (k *RemoteKeys) fetch(ctx context.Context) (keys jwk.Set, sum [sha256.Size]byte, err error) {
+	body, err := k.download(ctx)
+	if err != nil {
+		return nil, sum, err
+	}
+	// An issuer may publish keys of kinds we don't know (RFC 7517, section 5); the others still count.
+	keys, err = jwk.Parse(body, jwk.WithStrictKeySetParsing(false))
+	if err != nil {
+		return nil, sum, fmt.Errorf("parse keys: %w", err)
+	}
+	if keys.Len() == 0 {
+		return nil, sum, errors.New("parse keys: there are none")
+	}
+	return keys, sha256.Sum256(body), nil
+}
+
+func (k *RemoteKeys) download(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
@@ -172,16 +198,11 @@ func (k *RemoteKeys) fetch(ctx context.Context) (jwk.Set, error) {
 	if len(body) > maxKeySet {
 		return nil, errors.New("read keys: the answer is too large")
 	}
-	// An issuer may publish keys of kinds we don't know (RFC 7517, section 5); the others still count.
-	keys, err := jwk.Parse(body, jwk.WithStrictKeySetParsing(false))
-	if err != nil {
-		return nil, fmt.Errorf("parse keys: %w", err)
-	}
-	if keys.Len() == 0 {
-		return nil, errors.New("parse keys: there are none")
-	}
-	return keys, nil
+	return body, nil
 }
+
+// Generation grows with every fetch that brings other keys. See KeyGeneration.
+func (k *RemoteKeys) Generation() uint64 { return k.generation.Load() }
 
 // Ready reports whether tokens can be checked: some keys were fetched at some time.
 func (k *RemoteKeys) Ready(ctx context.Context) error {

@@ -97,6 +97,9 @@ func principal(t jwt.Token) (ports.Principal, error) {
 		return ports.Principal{}, denied("its scope is not a string")
 	}
 	p.Scopes = strings.Fields(scope)
+	if expires, ok := t.Expiration(); ok {
+		p.Expires = expires.Add(Leeway).UTC()
+	}
 	for _, claim := range []string{"client_id", "azp"} {
 		if p.ClientID == "" && t.Has(claim) && t.Get(claim, &p.ClientID) != nil {
 			return ports.Principal{}, denied("its client is not a string")

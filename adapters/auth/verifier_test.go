@@ -143,7 +143,8 @@ func TestPrincipal(t *testing.T) {
 	token := signed(t, jwa.EdDSA(), keys["ed"], header(nil), claims(map[string]any{"sub": "desk", "scope": "audit:read  operations:write", "client_id": "desk"}))
 	got, err := newVerifier(t, keys).Verify(t.Context(), token)
 	require.NoError(t, err)
-	require.Equal(t, ports.Principal{Subject: "desk", Scopes: []string{"audit:read", "operations:write"}, ClientID: "desk"}, got)
+	require.Equal(t, ports.Principal{Subject: "desk", Scopes: []string{"audit:read", "operations:write"}, ClientID: "desk",
+		Expires: now.Add(time.Hour).Add(Leeway)}, got)
 	require.True(t, got.IsClient())
 	require.True(t, got.HasAny("x", "audit:read"))
 	require.False(t, got.HasAny("audit"))

@@ -38,6 +38,8 @@ type PostgresOptions struct {
 	// Durable keeps what was committed, whatever happens. False is several times faster and may lose the last moments at
 	// any stop, or everything when the machine goes down: for throw-away clusters.
 	Durable bool
+	// Settings are further ones of the server, as name=value; they win over the others.
+	Settings []string
 	// Restart starts the server again (same port, same data) when it ends without Stop.
 	Restart bool
 	// Progress is told what takes time.
@@ -253,7 +255,7 @@ func (p *Postgres) arguments() []string {
 		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum_naptime=10min")
 	}
 	arguments := []string{"-D", p.data}
-	for _, setting := range settings {
+	for _, setting := range append(settings, p.options.Settings...) {
 		arguments = append(arguments, "-c", setting)
 	}
 	return arguments

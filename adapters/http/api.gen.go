@@ -105,6 +105,44 @@ func (e ListOperationsParamsStatus) Valid() bool {
 	}
 }
 
+// AcknowledgedItem defines model for AcknowledgedItem.
+type AcknowledgedItem struct {
+	Id string `json:"id"`
+
+	// Receipt Null when the message is not in this inbox.
+	Receipt *Receipt `json:"receipt"`
+	Status  string   `json:"status"`
+}
+
+// AcknowledgedMessage defines model for AcknowledgedMessage.
+type AcknowledgedMessage struct {
+	// Counts Of the messages in the feed that are not archived.
+	Counts    InboxCounts `json:"counts"`
+	Freshness Freshness   `json:"freshness"`
+	Id        string      `json:"id"`
+
+	// Receipt What the viewer did with a message. Times that are null have not happened.
+	Receipt Receipt `json:"receipt"`
+
+	// Version The state of the inbox that this answer belongs to. Opaque; send it as `since` or `as_of`.
+	Version InboxVersion `json:"version"`
+}
+
+// Acknowledgement defines model for Acknowledgement.
+type Acknowledgement struct {
+	// At When it happened; now when left out or in the future.
+	At    *string `json:"at,omitempty"`
+	State string  `json:"state"`
+}
+
+// AcknowledgementItem defines model for AcknowledgementItem.
+type AcknowledgementItem struct {
+	// At When it happened; now when left out or in the future.
+	At    *string `json:"at,omitempty"`
+	Id    string  `json:"id"`
+	State string  `json:"state"`
+}
+
 // Actor defines model for Actor.
 type Actor struct {
 	// Id Null where the customer reads about an operator: members of staff are not named to customers.
@@ -155,6 +193,29 @@ type AuditPage struct {
 // BlockedBy Every reason that stands in the way, in this order; empty when there is none.
 type BlockedBy = []string
 
+// BulkAcknowledged defines model for BulkAcknowledged.
+type BulkAcknowledged struct {
+	// Changed Messages that are different now.
+	Changed int `json:"changed"`
+
+	// Counts Of the messages in the feed that are not archived.
+	Counts    InboxCounts        `json:"counts"`
+	Freshness Freshness          `json:"freshness"`
+	Items     []AcknowledgedItem `json:"items"`
+
+	// Version The state of the inbox that this answer belongs to. Opaque; send it as `since` or `as_of`.
+	Version InboxVersion `json:"version"`
+}
+
+// BulkAcknowledgement Either `items`, or `all` and `as_of`.
+type BulkAcknowledgement struct {
+	All *string `json:"all,omitempty"`
+
+	// AsOf The `version` up to which it is meant.
+	AsOf  *string                `json:"as_of,omitempty"`
+	Items *[]AcknowledgementItem `json:"items,omitempty"`
+}
+
 // ChannelDeliverability defines model for ChannelDeliverability.
 type ChannelDeliverability struct {
 	// BlockedBy Every reason that stands in the way, in this order; empty when there is none.
@@ -181,6 +242,50 @@ type ChannelState struct {
 // ChosenAt When it was chosen; null when it never was.
 type ChosenAt = time.Time
 
+// ClientEvent defines model for ClientEvent.
+type ClientEvent struct {
+	At string `json:"at"`
+
+	// Id Made by the client; the same id is counted once.
+	Id string `json:"id"`
+
+	// MessageId The message whose link led there; with `deeplink_converted`, and only there.
+	MessageId *string `json:"message_id,omitempty"`
+	Type      string  `json:"type"`
+}
+
+// ClientEvents defines model for ClientEvents.
+type ClientEvents struct {
+	Events []ClientEvent `json:"events"`
+}
+
+// DeeplinkTarget defines model for DeeplinkTarget.
+type DeeplinkTarget struct {
+	Active      bool       `json:"active"`
+	ActiveFrom  *time.Time `json:"active_from"`
+	ActiveUntil *time.Time `json:"active_until"`
+	Key         string     `json:"key"`
+	Pattern     string     `json:"pattern"`
+	UpdatedAt   time.Time  `json:"updated_at"`
+}
+
+// DeeplinkTargetList defines model for DeeplinkTargetList.
+type DeeplinkTargetList struct {
+	Targets []DeeplinkTarget `json:"targets"`
+}
+
+// DeeplinkTargetPut defines model for DeeplinkTargetPut.
+type DeeplinkTargetPut struct {
+	Active     *bool   `json:"active,omitempty"`
+	ActiveFrom *string `json:"active_from,omitempty"`
+
+	// ActiveUntil Not included.
+	ActiveUntil *string `json:"active_until,omitempty"`
+
+	// Pattern A link with variables, as in `app://orders/{order_id}`.
+	Pattern string `json:"pattern"`
+}
+
 // DeliverabilityAnswer defines model for DeliverabilityAnswer.
 type DeliverabilityAnswer struct {
 	// BlockedBy Of the channel that was asked for.
@@ -196,6 +301,15 @@ type DeliverabilityAnswer struct {
 
 	// Email Marketing e-mail; null when a push channel was asked for.
 	Email *EmailDeliverability `json:"email"`
+}
+
+// Delivery defines model for Delivery.
+type Delivery struct {
+	// Recipients 0 for a global message, which everybody has.
+	Recipients int `json:"recipients"`
+
+	// Undelivered Recipients who do not have it yet, or, after a retraction or a change, do not have that yet.
+	Undelivered int `json:"undelivered"`
 }
 
 // Device defines model for Device.
@@ -304,6 +418,49 @@ type EmailPreferences struct {
 	Version Version `json:"version"`
 }
 
+// EngagementMeasures A measure that a grouping cannot tell is left out.
+type EngagementMeasures struct {
+	DeeplinkConversion *Rate `json:"deeplink_conversion,omitempty"`
+	EmailOptInRate     *Rate `json:"email_opt_in_rate,omitempty"`
+	InboxOpenRate      *Rate `json:"inbox_open_rate,omitempty"`
+	MessageClickRate   *Rate `json:"message_click_rate,omitempty"`
+	PushOptInRate      *Rate `json:"push_opt_in_rate,omitempty"`
+	PushOptOutRate     *Rate `json:"push_opt_out_rate,omitempty"`
+}
+
+// EngagementMetrics defines model for EngagementMetrics.
+type EngagementMetrics struct {
+	// AsOf Everything that happened until then is counted.
+	AsOf time.Time `json:"as_of"`
+
+	// From The first day, in UTC.
+	From    string `json:"from"`
+	GroupBy string `json:"group_by"`
+
+	// More There are more groups than rows.
+	More bool            `json:"more"`
+	Rows []EngagementRow `json:"rows"`
+
+	// To The last day, in UTC.
+	To string `json:"to"`
+
+	// Total A measure that a grouping cannot tell is left out.
+	Total EngagementMeasures `json:"total"`
+}
+
+// EngagementRow The measures of one group.
+type EngagementRow struct {
+	DeeplinkConversion *Rate `json:"deeplink_conversion,omitempty"`
+	EmailOptInRate     *Rate `json:"email_opt_in_rate,omitempty"`
+	InboxOpenRate      *Rate `json:"inbox_open_rate,omitempty"`
+
+	// Key The day, campaign, category or channel; null for messages of no campaign.
+	Key              *string `json:"key"`
+	MessageClickRate *Rate   `json:"message_click_rate,omitempty"`
+	PushOptInRate    *Rate   `json:"push_opt_in_rate,omitempty"`
+	PushOptOutRate   *Rate   `json:"push_opt_out_rate,omitempty"`
+}
+
 // Facts What the change speaks about, by path.
 type Facts map[string]interface{}
 
@@ -316,10 +473,215 @@ type FieldError struct {
 	Message string `json:"message"`
 }
 
+// Freshness defines model for Freshness.
+type Freshness struct {
+	// AsOf Everything that was upstream then is here; null when upstream was never reached.
+	AsOf       *time.Time `json:"as_of"`
+	FreshUntil *time.Time `json:"fresh_until"`
+
+	// Stale Upstream could not be asked for longer than a feed may be old.
+	Stale bool `json:"stale"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	Build  string `json:"build"`
 	Status string `json:"status"`
+}
+
+// InboxAction A button.
+type InboxAction struct {
+	// Deeplink Null while its target is not active.
+	Deeplink *string `json:"deeplink"`
+	Id       string  `json:"id"`
+	Title    string  `json:"title"`
+}
+
+// InboxChanges defines model for InboxChanges.
+type InboxChanges struct {
+	// Counts Of the messages in the feed that are not archived.
+	Counts    InboxCounts `json:"counts"`
+	Freshness Freshness   `json:"freshness"`
+
+	// HasMore Ask again since `version`.
+	HasMore bool `json:"has_more"`
+
+	// Removals Ids of messages that are not in the inbox any more.
+	Removals []string `json:"removals"`
+
+	// Upserts In the order of a feed.
+	Upserts []InboxMessage `json:"upserts"`
+
+	// Version The state of the inbox that this answer belongs to. Opaque; send it as `since` or `as_of`.
+	Version InboxVersion `json:"version"`
+}
+
+// InboxCounts Of the messages in the feed that are not archived.
+type InboxCounts struct {
+	Total  int `json:"total"`
+	Unread int `json:"unread"`
+	Unseen int `json:"unseen"`
+}
+
+// InboxMessage A message as one viewer sees it. Times that are null have not happened.
+type InboxMessage struct {
+	Actions    []InboxAction `json:"actions"`
+	ArchivedAt *time.Time    `json:"archived_at"`
+	Audience   string        `json:"audience"`
+	Body       string        `json:"body"`
+	Category   string        `json:"category"`
+	ClickedAt  *time.Time    `json:"clicked_at"`
+
+	// Deeplink Null when there is none, and while its target is not active.
+	Deeplink *string `json:"deeplink"`
+
+	// DeeplinkStatus Null when the message has no link.
+	DeeplinkStatus *string    `json:"deeplink_status"`
+	Expiry         time.Time  `json:"expiry"`
+	Id             string     `json:"id"`
+	ImageUrl       *string    `json:"image_url"`
+	Pinned         bool       `json:"pinned"`
+	PublishedAt    time.Time  `json:"published_at"`
+	ReadAt         *time.Time `json:"read_at"`
+	SeenAt         *time.Time `json:"seen_at"`
+	Title          string     `json:"title"`
+}
+
+// InboxPage defines model for InboxPage.
+type InboxPage struct {
+	// Counts Of the messages in the feed that are not archived.
+	Counts    InboxCounts    `json:"counts"`
+	Freshness Freshness      `json:"freshness"`
+	Messages  []InboxMessage `json:"messages"`
+
+	// NextCursor Null on the last page.
+	NextCursor *string `json:"next_cursor"`
+
+	// Version The state of the inbox that this answer belongs to. Opaque; send it as `since` or `as_of`.
+	Version InboxVersion `json:"version"`
+}
+
+// InboxState defines model for InboxState.
+type InboxState struct {
+	// Counts Of the messages in the feed that are not archived.
+	Counts    InboxCounts `json:"counts"`
+	Freshness Freshness   `json:"freshness"`
+
+	// Version The state of the inbox that this answer belongs to. Opaque; send it as `since` or `as_of`.
+	Version InboxVersion `json:"version"`
+}
+
+// InboxVersion The state of the inbox that this answer belongs to. Opaque; send it as `since` or `as_of`.
+type InboxVersion = string
+
+// Merge defines model for Merge.
+type Merge struct {
+	InstallationId string `json:"installation_id"`
+}
+
+// MergedInbox defines model for MergedInbox.
+type MergedInbox struct {
+	// Counts Of the messages in the feed that are not archived.
+	Counts    InboxCounts `json:"counts"`
+	Freshness Freshness   `json:"freshness"`
+
+	// Merged Messages that are different now.
+	Merged int `json:"merged"`
+
+	// Version The state of the inbox that this answer belongs to. Opaque; send it as `since` or `as_of`.
+	Version InboxVersion `json:"version"`
+}
+
+// MessageAction defines model for MessageAction.
+type MessageAction struct {
+	Deeplink string `json:"deeplink"`
+
+	// Id 1 to 64 letters, digits, `_` or `-`
+	Id string `json:"id"`
+
+	// Title 1 to 60 characters.
+	Title string `json:"title"`
+}
+
+// MessageAudience defines model for MessageAudience.
+type MessageAudience struct {
+	// Ids Customers, 1 to 1,000,000. Naming one twice is naming them once.
+	Ids  *[]string `json:"ids,omitempty"`
+	Type string    `json:"type"`
+}
+
+// MessageDraft defines model for MessageDraft.
+type MessageDraft struct {
+	Actions  *[]MessageAction `json:"actions,omitempty"`
+	Audience MessageAudience  `json:"audience"`
+
+	// Body At most 4000 characters.
+	Body *string `json:"body,omitempty"`
+
+	// Campaign What the measures count it under.
+	Campaign *string `json:"campaign,omitempty"`
+
+	// Category `general` when left out.
+	Category *string `json:"category,omitempty"`
+	Deeplink *string `json:"deeplink,omitempty"`
+
+	// Expiry Until when it shows; 30 days after `publish_at` when left out.
+	Expiry *string `json:"expiry,omitempty"`
+
+	// ExternalId What the message is called over there.
+	ExternalId string `json:"external_id"`
+
+	// ImageUrl An https address.
+	ImageUrl *string `json:"image_url,omitempty"`
+
+	// Locale Language of `title` and `body`, as in `en` or `pt-BR`.
+	Locale *string `json:"locale,omitempty"`
+	Pinned *bool   `json:"pinned,omitempty"`
+
+	// PublishAt From when on it shows; now when left out.
+	PublishAt *string `json:"publish_at,omitempty"`
+
+	// Source Who publishes. 1 to 64 letters, digits or any of `. _ : -`
+	Source string `json:"source"`
+
+	// Title 1 to 200 characters.
+	Title string `json:"title"`
+
+	// Variants The texts in other languages, by language.
+	Variants *map[string]MessageVariant `json:"variants,omitempty"`
+}
+
+// MessagePatch defines model for MessagePatch.
+type MessagePatch struct {
+	Actions  *[]MessageAction                 `json:"actions,omitempty"`
+	Body     *string                          `json:"body,omitempty"`
+	Category *string                          `json:"category,omitempty"`
+	Deeplink *string                          `json:"deeplink,omitempty"`
+	Expiry   *string                          `json:"expiry,omitempty"`
+	ImageUrl *string                          `json:"image_url,omitempty"`
+	Locale   *string                          `json:"locale,omitempty"`
+	Pinned   *bool                            `json:"pinned,omitempty"`
+	Title    *string                          `json:"title,omitempty"`
+	Variants *map[string]*MessageVariantPatch `json:"variants,omitempty"`
+}
+
+// MessageVariant defines model for MessageVariant.
+type MessageVariant struct {
+	// Actions Titles of the buttons, by their id; others keep the title they have.
+	Actions *map[string]string `json:"actions,omitempty"`
+	Body    *string            `json:"body,omitempty"`
+
+	// ImageUrl That of the message when left out.
+	ImageUrl *string `json:"image_url,omitempty"`
+	Title    string  `json:"title"`
+}
+
+// MessageVariantPatch defines model for MessageVariantPatch.
+type MessageVariantPatch struct {
+	Actions  *map[string]*string `json:"actions,omitempty"`
+	Body     *string             `json:"body,omitempty"`
+	ImageUrl *string             `json:"image_url,omitempty"`
+	Title    *string             `json:"title,omitempty"`
 }
 
 // Operation defines model for Operation.
@@ -443,6 +805,15 @@ type PushPreferences struct {
 	Version Version `json:"version"`
 }
 
+// Rate defines model for Rate.
+type Rate struct {
+	Denominator int64 `json:"denominator"`
+	Numerator   int64 `json:"numerator"`
+
+	// Rate Null when there is nothing to divide by.
+	Rate *float64 `json:"rate"`
+}
+
 // Readiness defines model for Readiness.
 type Readiness struct {
 	Checks map[string]string `json:"checks"`
@@ -456,6 +827,27 @@ type Reason struct {
 	Target *string `json:"target"`
 }
 
+// Receipt What the viewer did with a message. Times that are null have not happened.
+type Receipt struct {
+	ArchivedAt *time.Time `json:"archived_at"`
+	ClickedAt  *time.Time `json:"clicked_at"`
+	ReadAt     *time.Time `json:"read_at"`
+	SeenAt     *time.Time `json:"seen_at"`
+}
+
+// RecordedEvent defines model for RecordedEvent.
+type RecordedEvent struct {
+	// Error Why it was refused.
+	Error  *FieldError `json:"error"`
+	Id     string      `json:"id"`
+	Status string      `json:"status"`
+}
+
+// RecordedEvents defines model for RecordedEvents.
+type RecordedEvents struct {
+	Results []RecordedEvent `json:"results"`
+}
+
 // ShownWording defines model for ShownWording.
 type ShownWording struct {
 	Id     string `json:"id"`
@@ -464,6 +856,57 @@ type ShownWording struct {
 
 // Source From where it was chosen.
 type Source = string
+
+// StoredAction defines model for StoredAction.
+type StoredAction struct {
+	Deeplink string `json:"deeplink"`
+	Id       string `json:"id"`
+	Title    string `json:"title"`
+}
+
+// StoredAudience defines model for StoredAudience.
+type StoredAudience struct {
+	// Recipients How many customers were named; null for a global message.
+	Recipients *int   `json:"recipients"`
+	Type       string `json:"type"`
+}
+
+// StoredMessage defines model for StoredMessage.
+type StoredMessage struct {
+	Actions    []StoredAction `json:"actions"`
+	Audience   StoredAudience `json:"audience"`
+	Body       string         `json:"body"`
+	Campaign   *string        `json:"campaign"`
+	Category   string         `json:"category"`
+	CreatedAt  time.Time      `json:"created_at"`
+	Deeplink   *string        `json:"deeplink"`
+	Delivery   Delivery       `json:"delivery"`
+	Expiry     time.Time      `json:"expiry"`
+	ExternalId string         `json:"external_id"`
+	Id         string         `json:"id"`
+	ImageUrl   *string        `json:"image_url"`
+	Locale     *string        `json:"locale"`
+	Pinned     bool           `json:"pinned"`
+
+	// PublishAt From when on it shows.
+	PublishAt   time.Time  `json:"publish_at"`
+	RetractedAt *time.Time `json:"retracted_at"`
+	Source      string     `json:"source"`
+
+	// Targets Keys of the targets that its links lead to.
+	Targets   []string                 `json:"targets"`
+	Title     string                   `json:"title"`
+	UpdatedAt time.Time                `json:"updated_at"`
+	Variants  map[string]StoredVariant `json:"variants"`
+}
+
+// StoredVariant defines model for StoredVariant.
+type StoredVariant struct {
+	Actions  map[string]string `json:"actions"`
+	Body     string            `json:"body"`
+	ImageUrl *string           `json:"image_url"`
+	Title    string            `json:"title"`
+}
 
 // Switch defines model for Switch.
 type Switch struct {
@@ -489,6 +932,12 @@ type Wording struct {
 	Locale string `json:"locale"`
 }
 
+// AcceptLanguage defines model for AcceptLanguage.
+type AcceptLanguage = string
+
+// Category defines model for Category.
+type Category = []string
+
 // Channel defines model for Channel.
 type Channel = string
 
@@ -501,6 +950,12 @@ type CustomerId = string
 // DeviceId defines model for DeviceId.
 type DeviceId = string
 
+// From defines model for From.
+type From = string
+
+// GroupBy defines model for GroupBy.
+type GroupBy = string
+
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
@@ -510,11 +965,23 @@ type IfMatch = string
 // IfNoneMatch defines model for IfNoneMatch.
 type IfNoneMatch = string
 
+// InboxCursor defines model for InboxCursor.
+type InboxCursor = string
+
+// InboxLimit defines model for InboxLimit.
+type InboxLimit = int
+
 // InstallationId defines model for InstallationId.
 type InstallationId = string
 
+// LastEventId defines model for LastEventId.
+type LastEventId = string
+
 // Limit defines model for Limit.
 type Limit = int
+
+// MessageId defines model for MessageId.
+type MessageId = string
 
 // OperationId defines model for OperationId.
 type OperationId = string
@@ -522,8 +989,20 @@ type OperationId = string
 // Prefer defines model for Prefer.
 type Prefer = string
 
+// Since defines model for Since.
+type Since = string
+
 // Status defines model for Status.
 type Status = []string
+
+// TargetKey defines model for TargetKey.
+type TargetKey = string
+
+// To defines model for To.
+type To = string
+
+// View defines model for View.
+type View = string
 
 // Accepted defines model for Accepted.
 type Accepted = Operation
@@ -558,6 +1037,9 @@ type PreconditionFailed = Problem
 // TooLarge RFC 9457. Decide by `code`; `title` and `detail` are for people.
 type TooLarge = Problem
 
+// TooMany RFC 9457. Decide by `code`; `title` and `detail` are for people.
+type TooMany = Problem
+
 // Unauthorized RFC 9457. Decide by `code`; `title` and `detail` are for people.
 type Unauthorized = Problem
 
@@ -566,6 +1048,9 @@ type Unavailable = Problem
 
 // UnsupportedMediaType RFC 9457. Decide by `code`; `title` and `detail` are for people.
 type UnsupportedMediaType = Problem
+
+// VersionTooOld RFC 9457. Decide by `code`; `title` and `detail` are for people.
+type VersionTooOld = Problem
 
 // GetCustomerAuditParams defines parameters for GetCustomerAudit.
 type GetCustomerAuditParams struct {
@@ -630,6 +1115,110 @@ type PutDeviceParams struct {
 
 	// AccordInstallationId The app installation, as a UUID.
 	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// RecordEventsParams defines parameters for RecordEvents.
+type RecordEventsParams struct {
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// GetInboxParams defines parameters for GetInbox.
+type GetInboxParams struct {
+	Limit *InboxLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before, with the same filter.
+	Cursor *InboxCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Category Messages of any of these categories. May be given several times.
+	Category *Category `form:"category,omitempty" json:"category,omitempty"`
+
+	// State `all` is everything but what is archived.
+	State *View `form:"state,omitempty" json:"state,omitempty"`
+
+	// AcceptLanguage Languages of the texts, the most wanted by weight. What is malformed counts as not given.
+	AcceptLanguage *AcceptLanguage `json:"Accept-Language,omitempty"`
+
+	// IfNoneMatch Tags the client has; 304 when one of them still holds.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// AcknowledgeInboxParams defines parameters for AcknowledgeInbox.
+type AcknowledgeInboxParams struct {
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// GetInboxChangesParams defines parameters for GetInboxChanges.
+type GetInboxChangesParams struct {
+	// Since The `version` of an earlier answer.
+	Since Since `form:"since" json:"since"`
+
+	// AcceptLanguage Languages of the texts, the most wanted by weight. What is malformed counts as not given.
+	AcceptLanguage *AcceptLanguage `json:"Accept-Language,omitempty"`
+
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// GetInboxCountsParams defines parameters for GetInboxCounts.
+type GetInboxCountsParams struct {
+	// IfNoneMatch Tags the client has; 304 when one of them still holds.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// MergeInboxParams defines parameters for MergeInbox.
+type MergeInboxParams struct {
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// AcknowledgeMessageParams defines parameters for AcknowledgeMessage.
+type AcknowledgeMessageParams struct {
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// RefreshInboxParams defines parameters for RefreshInbox.
+type RefreshInboxParams struct {
+	Limit *InboxLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Category Messages of any of these categories. May be given several times.
+	Category *Category `form:"category,omitempty" json:"category,omitempty"`
+
+	// State `all` is everything but what is archived.
+	State *View `form:"state,omitempty" json:"state,omitempty"`
+
+	// AcceptLanguage Languages of the texts, the most wanted by weight. What is malformed counts as not given.
+	AcceptLanguage *AcceptLanguage `json:"Accept-Language,omitempty"`
+
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// StreamInboxParams defines parameters for StreamInbox.
+type StreamInboxParams struct {
+	// LastEventID `id` of the last event that was received.
+	LastEventID *LastEventId `json:"Last-Event-ID,omitempty"`
+
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// GetEngagementParams defines parameters for GetEngagement.
+type GetEngagementParams struct {
+	// From The first day, in UTC; 29 days before `to` when left out.
+	From *From `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, in UTC; today when left out.
+	To      *To      `form:"to,omitempty" json:"to,omitempty"`
+	GroupBy *GroupBy `form:"group_by,omitempty" json:"group_by,omitempty"`
 }
 
 // ListOperationsParams defines parameters for ListOperations.
@@ -723,6 +1312,9 @@ type PatchPushPreferencesParams struct {
 	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
 }
 
+// PutDeeplinkTargetJSONRequestBody defines body for PutDeeplinkTarget for application/json ContentType.
+type PutDeeplinkTargetJSONRequestBody = DeeplinkTargetPut
+
 // PatchDeviceJSONRequestBody defines body for PatchDevice for application/json ContentType.
 type PatchDeviceJSONRequestBody = DevicePatch
 
@@ -731,6 +1323,27 @@ type PatchDeviceApplicationMergePatchPlusJSONRequestBody = DevicePatch
 
 // PutDeviceJSONRequestBody defines body for PutDevice for application/json ContentType.
 type PutDeviceJSONRequestBody = DeviceRegistration
+
+// RecordEventsJSONRequestBody defines body for RecordEvents for application/json ContentType.
+type RecordEventsJSONRequestBody = ClientEvents
+
+// AcknowledgeInboxJSONRequestBody defines body for AcknowledgeInbox for application/json ContentType.
+type AcknowledgeInboxJSONRequestBody = BulkAcknowledgement
+
+// MergeInboxJSONRequestBody defines body for MergeInbox for application/json ContentType.
+type MergeInboxJSONRequestBody = Merge
+
+// AcknowledgeMessageJSONRequestBody defines body for AcknowledgeMessage for application/json ContentType.
+type AcknowledgeMessageJSONRequestBody = Acknowledgement
+
+// PublishMessageJSONRequestBody defines body for PublishMessage for application/json ContentType.
+type PublishMessageJSONRequestBody = MessageDraft
+
+// PatchMessageJSONRequestBody defines body for PatchMessage for application/json ContentType.
+type PatchMessageJSONRequestBody = MessagePatch
+
+// PatchMessageApplicationMergePatchPlusJSONRequestBody defines body for PatchMessage for application/merge-patch+json ContentType.
+type PatchMessageApplicationMergePatchPlusJSONRequestBody = MessagePatch
 
 // PatchEmailPreferencesJSONRequestBody defines body for PatchEmailPreferences for application/json ContentType.
 type PatchEmailPreferencesJSONRequestBody = EmailPatch
@@ -764,6 +1377,18 @@ type ServerInterface interface {
 	// GetDeliverability May we send, and if not why
 	// (GET /v1/customers/{id}/deliverability)
 	GetDeliverability(c *gin.Context, id CustomerId, params GetDeliverabilityParams)
+	// ListDeeplinkTargets Every deep-link target
+	// (GET /v1/deeplink-targets)
+	ListDeeplinkTargets(c *gin.Context)
+	// DeleteDeeplinkTarget Remove a deep-link target
+	// (DELETE /v1/deeplink-targets/{key})
+	DeleteDeeplinkTarget(c *gin.Context, key TargetKey)
+	// GetDeeplinkTarget One deep-link target
+	// (GET /v1/deeplink-targets/{key})
+	GetDeeplinkTarget(c *gin.Context, key TargetKey)
+	// PutDeeplinkTarget Make or replace a deep-link target
+	// (PUT /v1/deeplink-targets/{key})
+	PutDeeplinkTarget(c *gin.Context, key TargetKey)
 	// DeleteDevice Sign a device out
 	// (DELETE /v1/devices/{device_id})
 	DeleteDevice(c *gin.Context, deviceId DeviceId, params DeleteDeviceParams)
@@ -773,6 +1398,48 @@ type ServerInterface interface {
 	// PutDevice Register or refresh a device
 	// (PUT /v1/devices/{device_id})
 	PutDevice(c *gin.Context, deviceId DeviceId, params PutDeviceParams)
+	// RecordEvents What happened in the app
+	// (POST /v1/events)
+	RecordEvents(c *gin.Context, params RecordEventsParams)
+	// GetInbox A page of the feed
+	// (GET /v1/inbox)
+	GetInbox(c *gin.Context, params GetInboxParams)
+	// AcknowledgeInbox Say what the viewer did with many messages
+	// (POST /v1/inbox/acknowledge)
+	AcknowledgeInbox(c *gin.Context, params AcknowledgeInboxParams)
+	// GetInboxChanges What is different since a version
+	// (GET /v1/inbox/changes)
+	GetInboxChanges(c *gin.Context, params GetInboxChangesParams)
+	// GetInboxCounts Counts and version alone
+	// (GET /v1/inbox/counts)
+	GetInboxCounts(c *gin.Context, params GetInboxCountsParams)
+	// MergeInbox Take over what an installation did before sign-in
+	// (POST /v1/inbox/merge)
+	MergeInbox(c *gin.Context, params MergeInboxParams)
+	// AcknowledgeMessage Say what the viewer did with a message
+	// (POST /v1/inbox/messages/{id}/acknowledge)
+	AcknowledgeMessage(c *gin.Context, id MessageId, params AcknowledgeMessageParams)
+	// RefreshInbox Pull to refresh
+	// (POST /v1/inbox/refresh)
+	RefreshInbox(c *gin.Context, params RefreshInboxParams)
+	// StreamInbox Word of changes, as they happen
+	// (GET /v1/inbox/stream)
+	StreamInbox(c *gin.Context, params StreamInboxParams)
+	// PublishMessage Publish a message
+	// (POST /v1/messages)
+	PublishMessage(c *gin.Context)
+	// RetractMessage Retract a message
+	// (DELETE /v1/messages/{id})
+	RetractMessage(c *gin.Context, id MessageId)
+	// GetMessage One message
+	// (GET /v1/messages/{id})
+	GetMessage(c *gin.Context, id MessageId)
+	// PatchMessage Change a message
+	// (PATCH /v1/messages/{id})
+	PatchMessage(c *gin.Context, id MessageId)
+	// GetEngagement How messages and switches do
+	// (GET /v1/metrics/engagement)
+	GetEngagement(c *gin.Context, params GetEngagementParams)
 	// ListOperations Operations by status
 	// (GET /v1/operations)
 	ListOperations(c *gin.Context, params ListOperationsParams)
@@ -944,6 +1611,94 @@ func (siw *ServerInterfaceWrapper) GetDeliverability(c *gin.Context) {
 	}
 
 	siw.Handler.GetDeliverability(c, id, params)
+}
+
+// ListDeeplinkTargets operation middleware
+func (siw *ServerInterfaceWrapper) ListDeeplinkTargets(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListDeeplinkTargets(c)
+}
+
+// DeleteDeeplinkTarget operation middleware
+func (siw *ServerInterfaceWrapper) DeleteDeeplinkTarget(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "key" -------------
+	var key TargetKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", c.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter key: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteDeeplinkTarget(c, key)
+}
+
+// GetDeeplinkTarget operation middleware
+func (siw *ServerInterfaceWrapper) GetDeeplinkTarget(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "key" -------------
+	var key TargetKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", c.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter key: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetDeeplinkTarget(c, key)
+}
+
+// PutDeeplinkTarget operation middleware
+func (siw *ServerInterfaceWrapper) PutDeeplinkTarget(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "key" -------------
+	var key TargetKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", c.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter key: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PutDeeplinkTarget(c, key)
 }
 
 // DeleteDevice operation middleware
@@ -1262,6 +2017,684 @@ func (siw *ServerInterfaceWrapper) PutDevice(c *gin.Context) {
 	}
 
 	siw.Handler.PutDevice(c, deviceId, params)
+}
+
+// RecordEvents operation middleware
+func (siw *ServerInterfaceWrapper) RecordEvents(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RecordEventsParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RecordEvents(c, params)
+}
+
+// GetInbox operation middleware
+func (siw *ServerInterfaceWrapper) GetInbox(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetInboxParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "category" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "category", c.Request.URL.Query(), &params.Category, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter category: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Accept-Language" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accept-Language")]; found {
+		var AcceptLanguage AcceptLanguage
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accept-Language, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accept-Language", valueList[0], &AcceptLanguage, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accept-Language: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AcceptLanguage = &AcceptLanguage
+
+	}
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for If-None-Match, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter If-None-Match: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetInbox(c, params)
+}
+
+// AcknowledgeInbox operation middleware
+func (siw *ServerInterfaceWrapper) AcknowledgeInbox(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AcknowledgeInboxParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AcknowledgeInbox(c, params)
+}
+
+// GetInboxChanges operation middleware
+func (siw *ServerInterfaceWrapper) GetInboxChanges(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetInboxChangesParams
+
+	// ------------- Required query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "since", c.Request.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter since: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Accept-Language" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accept-Language")]; found {
+		var AcceptLanguage AcceptLanguage
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accept-Language, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accept-Language", valueList[0], &AcceptLanguage, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accept-Language: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AcceptLanguage = &AcceptLanguage
+
+	}
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetInboxChanges(c, params)
+}
+
+// GetInboxCounts operation middleware
+func (siw *ServerInterfaceWrapper) GetInboxCounts(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetInboxCountsParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for If-None-Match, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter If-None-Match: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetInboxCounts(c, params)
+}
+
+// MergeInbox operation middleware
+func (siw *ServerInterfaceWrapper) MergeInbox(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MergeInboxParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.MergeInbox(c, params)
+}
+
+// AcknowledgeMessage operation middleware
+func (siw *ServerInterfaceWrapper) AcknowledgeMessage(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id MessageId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AcknowledgeMessageParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AcknowledgeMessage(c, id, params)
+}
+
+// RefreshInbox operation middleware
+func (siw *ServerInterfaceWrapper) RefreshInbox(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RefreshInboxParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "category" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "category", c.Request.URL.Query(), &params.Category, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter category: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Accept-Language" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accept-Language")]; found {
+		var AcceptLanguage AcceptLanguage
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accept-Language, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accept-Language", valueList[0], &AcceptLanguage, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accept-Language: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AcceptLanguage = &AcceptLanguage
+
+	}
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RefreshInbox(c, params)
+}
+
+// StreamInbox operation middleware
+func (siw *ServerInterfaceWrapper) StreamInbox(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamInboxParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID LastEventId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Last-Event-ID, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Last-Event-ID: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.LastEventID = &LastEventID
+
+	}
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.StreamInbox(c, params)
+}
+
+// PublishMessage operation middleware
+func (siw *ServerInterfaceWrapper) PublishMessage(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PublishMessage(c)
+}
+
+// RetractMessage operation middleware
+func (siw *ServerInterfaceWrapper) RetractMessage(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id MessageId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RetractMessage(c, id)
+}
+
+// GetMessage operation middleware
+func (siw *ServerInterfaceWrapper) GetMessage(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id MessageId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetMessage(c, id)
+}
+
+// PatchMessage operation middleware
+func (siw *ServerInterfaceWrapper) PatchMessage(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id MessageId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PatchMessage(c, id)
+}
+
+// GetEngagement operation middleware
+func (siw *ServerInterfaceWrapper) GetEngagement(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetEngagementParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "group_by" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "group_by", c.Request.URL.Query(), &params.GroupBy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter group_by: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetEngagement(c, params)
 }
 
 // ListOperations operation middleware
@@ -1875,6 +3308,24 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/v1/operations/:id", wrapper.GetOperation)
 	router.POST(options.BaseURL+"/v1/operations/:id/retry", wrapper.RetryOperation)
 	router.POST(options.BaseURL+"/v1/operations/:id/compensate", wrapper.CompensateOperation)
+	router.GET(options.BaseURL+"/v1/inbox", wrapper.GetInbox)
+	router.GET(options.BaseURL+"/v1/inbox/counts", wrapper.GetInboxCounts)
+	router.GET(options.BaseURL+"/v1/inbox/changes", wrapper.GetInboxChanges)
+	router.POST(options.BaseURL+"/v1/inbox/refresh", wrapper.RefreshInbox)
+	router.POST(options.BaseURL+"/v1/inbox/messages/:id/acknowledge", wrapper.AcknowledgeMessage)
+	router.POST(options.BaseURL+"/v1/inbox/acknowledge", wrapper.AcknowledgeInbox)
+	router.POST(options.BaseURL+"/v1/inbox/merge", wrapper.MergeInbox)
+	router.GET(options.BaseURL+"/v1/inbox/stream", wrapper.StreamInbox)
+	router.POST(options.BaseURL+"/v1/messages", wrapper.PublishMessage)
+	router.DELETE(options.BaseURL+"/v1/messages/:id", wrapper.RetractMessage)
+	router.GET(options.BaseURL+"/v1/messages/:id", wrapper.GetMessage)
+	router.PATCH(options.BaseURL+"/v1/messages/:id", wrapper.PatchMessage)
+	router.GET(options.BaseURL+"/v1/deeplink-targets", wrapper.ListDeeplinkTargets)
+	router.DELETE(options.BaseURL+"/v1/deeplink-targets/:key", wrapper.DeleteDeeplinkTarget)
+	router.GET(options.BaseURL+"/v1/deeplink-targets/:key", wrapper.GetDeeplinkTarget)
+	router.PUT(options.BaseURL+"/v1/deeplink-targets/:key", wrapper.PutDeeplinkTarget)
+	router.POST(options.BaseURL+"/v1/events", wrapper.RecordEvents)
+	router.GET(options.BaseURL+"/v1/metrics/engagement", wrapper.GetEngagement)
 	router.GET(options.BaseURL+"/healthz", wrapper.GetHealth)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReadiness)
 	router.GET(options.BaseURL+"/metrics", wrapper.GetMetrics)

@@ -164,14 +164,22 @@ func TestFailuresHaveTheStatusOfTheirKind(t *testing.T) {
 	for kind, status := range statusOf {
 		a := newAPI(t)
 		a.app.err = fault.New(kind, "some-code", "some words")
-		got := a.call("PATCH", "/v1/preferences/push", "ada", `{"enabled":true}`).is(status)
+		a.inbox.err = a.app.err
+		method, path, body := "PATCH", "/v1/preferences/push", `{"enabled":true}`
+		switch kind { // those that changes of preferences never have
+		case fault.Throttled:
+			method, path, body = "POST", "/v1/inbox/refresh", ""
+		case fault.Gone:
+			method, path, body = "GET", "/v1/inbox/changes?since=9.9", ""
+		}
+		got := a.call(method, path, "ada", body).is(status)
 		if kind == fault.Internal {
 			require.NotContains(t, string(got.body), "some")
 			require.Contains(t, a.logs.String(), "some words")
 			continue
 		}
 		require.Equal(t, "some-code", got.problem().Code)
-		require.Equal(t, status == 503, got.header.Get("Retry-After") != "")
+		require.Equal(t, status == 503 || status == 429, got.header.Get("Retry-After") != "")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -22,6 +23,7 @@ const (
 	forCustomer          access = "customer"            // the token's subject is the customer
 	forService           access = "service"             // the token has one of the scopes
 	forCustomerOrService access = "customer-or-service" // either; the handler tells them apart
+	forAnyoneOrCustomer  access = "anyone-or-customer"  // no token needed; one that is sent is a customer's
 )
 
 // route is one operation of the contract, with what is needed to serve it.
@@ -31,6 +33,8 @@ type route struct {
 	path       string // as in the document: /v1/devices/{device_id}
 	params     openapi3.Parameters
 	bodies     map[string]*openapi3.Schema // by media type; empty when it takes none
+	maxBody    int64                       // bytes
+	streams    bool                        // the answer goes on for as long as both sides like
 	access     access
 	scopes     []string // any of them
 	retirement *retirement
@@ -40,7 +44,8 @@ type route struct {
 // contract is the OpenAPI document, looked up by what Gin knows of a request.
 type contract struct {
 	doc    *openapi3.T
-	routes map[string]*route // by "METHOD /gin/:template"
+	routes map[string]*route            // by "METHOD /gin/:template"
+	byPath map[string]map[string]*route // the same by /gin/:template and method, which every request looks up
 }
 
 // ownContract is the document, read once: it is the same in every handler and nobody changes it.
@@ -61,7 +66,7 @@ func readContract(doc []byte) (*contract, error) {
 	if err := parsed.Validate(loader.Context); err != nil {
 		return nil, fmt.Errorf("the API contract is not valid: %w", err)
 	}
-	c := &contract{doc: parsed, routes: map[string]*route{}}
+	c := &contract{doc: parsed, routes: map[string]*route{}, byPath: map[string]map[string]*route{}}
 	for path, item := range parsed.Paths.Map() {
 		for method, op := range item.Operations() {
 			r, err := newRoute(parsed, path, method, item, op)
@@ -69,6 +74,10 @@ func readContract(doc []byte) (*contract, error) {
 				return nil, fmt.Errorf("the API contract, %s %s: %w", method, path, err)
 			}
 			c.routes[method+" "+ginTemplate(path)] = r
+			if c.byPath[ginTemplate(path)] == nil {
+				c.byPath[ginTemplate(path)] = map[string]*route{}
+			}
+			c.byPath[ginTemplate(path)][method] = r
 		}
 	}
 	return c, nil
@@ -82,12 +91,31 @@ func newRoute(doc *openapi3.T, path, method string, item *openapi3.PathItem, op 
 			r.bodies[mediaType] = content.Schema.Value
 		}
 	}
+	if ok := op.Responses.Status(http.StatusOK); ok != nil {
+		r.streams = ok.Value.Content.Get("text/event-stream") != nil
+	}
 	var err error
+	if r.maxBody, err = maxBodyOf(op); err != nil {
+		return nil, err
+	}
 	if r.access, r.scopes, err = accessOf(doc, op); err != nil {
 		return nil, err
 	}
 	r.retirement, err = retirementOf(op)
 	return r, err
+}
+
+// maxBodyOf reads x-max-body: bytes, for an operation that takes more than others.
+func maxBodyOf(op *openapi3.Operation) (int64, error) {
+	given, ok := op.Extensions["x-max-body"]
+	if !ok {
+		return maxBody, nil
+	}
+	n, isNumber := given.(float64)
+	if !isNumber || n < maxBody {
+		return 0, fmt.Errorf("x-max-body must be a number of bytes, %d or more", maxBody)
+	}
+	return int64(n), nil
 }
 
 func accessOf(doc *openapi3.T, op *openapi3.Operation) (access, []string, error) {
@@ -104,9 +132,14 @@ func accessOf(doc *openapi3.T, op *openapi3.Operation) (access, []string, error)
 	if named, ok := op.Extensions["x-access"]; ok {
 		kind = access(fmt.Sprint(named))
 	}
+	optional := slices.ContainsFunc(security, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 })
 	switch {
 	case len(security) == 0:
 		return forAnyone, nil, nil
+	case optional != (kind == forAnyoneOrCustomer):
+		return "", nil, fmt.Errorf("x-access %q does not go with whether a token is needed", kind)
+	case optional && len(scopes) == 0:
+		return kind, nil, nil
 	case kind == forCustomer && len(scopes) == 0, kind == forService && len(scopes) > 0, kind == forCustomerOrService && len(scopes) > 0:
 		return kind, scopes, nil
 	}
@@ -115,7 +148,7 @@ func accessOf(doc *openapi3.T, op *openapi3.Operation) (access, []string, error)
 
 // find is nil for what the contract does not speak of.
 func (c *contract) find(g *gin.Context) *route {
-	return c.routes[g.Request.Method+" "+g.FullPath()]
+	return c.byPath[g.FullPath()][g.Request.Method]
 }
 
 // takesBody reports whether the operation has a request body.

@@ -36,6 +36,16 @@ func TestOnlyProbesAreOpenToAnyone(t *testing.T) {
 	}
 }
 
+func TestTheInboxIsOpenToEverybodyAndNothingElseIs(t *testing.T) {
+	t.Parallel()
+	c, err := ownContract()
+	require.NoError(t, err)
+	for key, r := range c.routes {
+		open := (strings.HasPrefix(r.path, "/v1/inbox") && r.id != "mergeInbox") || r.id == "recordEvents"
+		require.Equal(t, open, r.access == forAnyoneOrCustomer, key)
+	}
+}
+
 func TestRequestsAreClosedAndAnswersAreOpen(t *testing.T) {
 	t.Parallel()
 	c, err := ownContract()
@@ -64,6 +74,9 @@ func requireClosed(t *testing.T, key string, s *openapi3.Schema, seen map[*opena
 	seen[s] = true
 	for _, variant := range s.OneOf {
 		requireClosed(t, key, variant.Value, seen)
+	}
+	if s.Items != nil {
+		requireClosed(t, key, s.Items.Value, seen)
 	}
 	if member := s.AdditionalProperties.Schema; member != nil {
 		requireClosed(t, key, member.Value, seen)
@@ -122,10 +135,14 @@ func TestPublishedContractIsPartOfTheDocument(t *testing.T) {
 func TestContractsThatMustNotStart(t *testing.T) {
 	t.Parallel()
 	for what, doc := range map[string]string{
-		"not YAML":       "{",
-		"no scope":       strings.Replace(string(document), `x-scopes: ["audit:read"]`, "", 1),
-		"no such access": strings.Replace(string(document), "x-access: service", "x-access: everybody", 1),
-		"not valid":      strings.Replace(string(document), "in: path", "in: air", 1),
+		"not YAML":          "{",
+		"no scope":          strings.Replace(string(document), `x-scopes: ["audit:read"]`, "", 1),
+		"no such access":    strings.Replace(string(document), "x-access: service", "x-access: everybody", 1),
+		"open by mistake":   strings.Replace(string(document), "x-access: anyone-or-customer", "x-access: customer", 1),
+		"closed by mistake": strings.Replace(string(document), "security: [{}, { bearer: [] }]", "security: [{ bearer: [] }]", 1),
+		"body too small":    strings.Replace(string(document), "x-max-body: 50331648", "x-max-body: 5", 1),
+		"body no number":    strings.Replace(string(document), "x-max-body: 50331648", "x-max-body: much", 1),
+		"not valid":         strings.Replace(string(document), "in: path", "in: air", 1),
 	} {
 		_, err := readContract([]byte(doc))
 		require.Error(t, err, what)

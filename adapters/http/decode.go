@@ -10,11 +10,13 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/gin-gonic/gin"
+	"golang.org/x/text/encoding"
 
 	"accord/domain/fault"
 )
@@ -31,14 +33,21 @@ var (
 )
 
 // decode reads the body of a request into dst, strictly: the media type must be one of the contract's, the body one JSON
-// document of at most 64 KiB that keeps the contract's schema, with no member given twice. It returns the canonical form
+// document of a bounded size (64 KiB where the contract says nothing else) that keeps the contract's schema, with no member given twice. It returns the canonical form
 // of the body: compact, members sorted. On failure it has answered already and ok is false.
 func (s *server) decode(g *gin.Context, dst any) (canonical []byte, ok bool) {
 	r := exchangeOf(g).route
-	canonical, err := readBody(g.Writer, g.Request, r.bodies, dst)
+	canonical, err := readBody(g.Writer, g.Request, r, dst)
+	s.failBody(g, r, err)
+	return canonical, err == nil
+}
+
+// failBody answers for a body that is not taken; it does nothing when err is nil.
+func (s *server) failBody(g *gin.Context, r *route, err error) {
 	switch {
 	case errors.Is(err, errTooLarge):
-		Problem{Status: http.StatusRequestEntityTooLarge, Code: "content-too-large", Detail: "The body may have at most 65536 bytes."}.answer(g)
+		Problem{Status: http.StatusRequestEntityTooLarge, Code: "content-too-large",
+			Detail: fmt.Sprintf("The body may have at most %d bytes.", r.maxBody)}.answer(g)
 	case errors.Is(err, errMediaType):
 		taken := slices.Sorted(maps.Keys(r.bodies))
 		header := "Accept"
@@ -51,27 +60,30 @@ func (s *server) decode(g *gin.Context, dst any) (canonical []byte, ok bool) {
 	case err != nil:
 		s.fail(g, err)
 	}
-	return canonical, err == nil
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, bodies map[string]*openapi3.Schema, dst any) ([]byte, error) {
-	schema, err := schemaFor(r.Header, bodies)
+func readBody(w http.ResponseWriter, r *http.Request, route *route, dst any) ([]byte, error) {
+	schema, err := schemaFor(r.Header, route.bodies)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, route.maxBody))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return nil, errTooLarge
 	}
 	if err != nil {
-		// The connection broke, or the transfer coding is wrong: either way there is no body to speak of.
-		return nil, malformed("could not be read to its end")
+		return nil, errBrokenOff()
 	}
 	tree, err := parseJSON(raw)
 	if err != nil {
 		return nil, err
 	}
+	return fit(schema, tree, dst)
+}
+
+// fit puts a tree into dst when it keeps the schema, and returns its canonical form.
+func fit(schema *openapi3.Schema, tree, dst any) ([]byte, error) {
 	if err := checkSchema(schema, tree); err != nil {
 		return nil, err
 	}
@@ -102,17 +114,9 @@ func schemaFor(h http.Header, bodies map[string]*openapi3.Schema) (*openapi3.Sch
 // parseJSON reads exactly one document. Numbers stay as they were written.
 func parseJSON(raw []byte) (any, error) {
 	if !utf8.Valid(raw) {
-		return nil, malformed("is not UTF-8")
+		return nil, errNotUTF8()
 	}
-	var syntax *json.SyntaxError
-	if err := json.Unmarshal(raw, new(json.RawMessage)); errors.As(err, &syntax) {
-		return nil, malformed(fmt.Sprintf("is broken at byte %d", syntax.Offset))
-	} else if err != nil {
-		return nil, malformed("is broken")
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	return parseValue(dec, "", 0)
+	return newParser(bytes.NewReader(raw), nil).document()
 }
 
 func malformed(how string) error {
@@ -120,50 +124,107 @@ func malformed(how string) error {
 		Fields: []fault.Field{{Path: "", Code: "malformed_json", Message: "the body " + how}}}
 }
 
-// parseValue reads one value of a document whose syntax was checked. It is there because the standard decoder lets the
-// last of two equal members win in silence, and a client that says both "on" and "off" must be asked which.
-func parseValue(dec *json.Decoder, path string, depth int) (any, error) {
+func errNotUTF8() error { return malformed("is not UTF-8") }
+
+// errBrokenOff is for when the connection broke, or the transfer coding is wrong: either way there is no body to speak of.
+func errBrokenOff() error { return malformed("could not be read to its end") }
+
+// parser reads one document into a tree. It is there because the standard decoder lets the last of two equal members win
+// in silence, and a client that says both "on" and "off" must be asked which.
+type parser struct {
+	dec   *json.Decoder
+	lists map[string]listReader
+}
+
+// listReader reads the list at one path in its own way, from after its opening bracket to its end, and says what stands
+// for it in the tree.
+type listReader func(*json.Decoder) (any, error)
+
+func newParser(in io.Reader, lists map[string]listReader) *parser {
+	dec := json.NewDecoder(in)
+	dec.UseNumber()
+	return &parser{dec: dec, lists: lists}
+}
+
+// document reads exactly one. Errors: fault.Invalid, errTooLarge.
+func (p *parser) document() (any, error) {
+	tree, err := p.value("", 0)
+	if err == nil {
+		if _, end := p.dec.Token(); errors.Is(end, io.EOF) {
+			return tree, nil
+		} else if err = end; end == nil {
+			return nil, malformed(fmt.Sprintf("is broken at byte %d", p.dec.InputOffset()))
+		}
+	}
+	return nil, p.explain(err)
+}
+
+func (p *parser) explain(err error) error {
+	var tooLarge *http.MaxBytesError
+	var syntax *json.SyntaxError
+	_, known := fault.As(err)
+	switch {
+	case known:
+		return err
+	case errors.As(err, &tooLarge):
+		return errTooLarge
+	case errors.Is(err, encoding.ErrInvalidUTF8):
+		return errNotUTF8()
+	case errors.As(err, &syntax), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return malformed(fmt.Sprintf("is broken at byte %d", p.dec.InputOffset()))
+	}
+	return errBrokenOff()
+}
+
+func (p *parser) value(path string, depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, fault.OnField(shorten(path), "too_deep", "is nested too deeply")
 	}
-	token, err := dec.Token()
+	token, err := p.dec.Token()
 	if err != nil {
-		return nil, malformed("is broken")
+		return nil, err
 	}
 	switch token {
 	case json.Delim('{'):
-		return parseObject(dec, path, depth)
+		return p.object(path, depth)
 	case json.Delim('['):
-		list := []any{}
-		for i := 0; dec.More(); i++ {
-			v, err := parseValue(dec, joinPath(path, fmt.Sprint(i)), depth+1)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
+		if read, special := p.lists[path]; special {
+			return read(p.dec)
 		}
-		_, err = dec.Token()
-		return list, err
+		return p.list(path, depth)
 	}
 	return token, nil
 }
 
-func parseObject(dec *json.Decoder, path string, depth int) (any, error) {
-	object := map[string]any{}
-	for dec.More() {
-		name, err := dec.Token()
+func (p *parser) list(path string, depth int) (any, error) {
+	list := []any{}
+	for i := 0; p.dec.More(); i++ {
+		v, err := p.value(joinPath(path, strconv.Itoa(i)), depth+1)
 		if err != nil {
-			return nil, malformed("is broken")
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	_, err := p.dec.Token()
+	return list, err
+}
+
+func (p *parser) object(path string, depth int) (any, error) {
+	object := map[string]any{}
+	for p.dec.More() {
+		name, err := p.dec.Token()
+		if err != nil {
+			return nil, err
 		}
 		key := name.(string) // the decoder yields nothing else where a member's name stands
 		at := joinPath(path, key)
 		if _, twice := object[key]; twice {
 			return nil, fault.OnField(at, "duplicate_field", "is given twice")
 		}
-		if object[key], err = parseValue(dec, at, depth+1); err != nil {
+		if object[key], err = p.value(at, depth+1); err != nil {
 			return nil, err
 		}
 	}
-	_, err := dec.Token()
+	_, err := p.dec.Token()
 	return object, err
 }

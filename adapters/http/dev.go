@@ -34,7 +34,7 @@ func (s *server) registerDev(engine *gin.Engine, dev *DevTokens) {
 	body := map[string]*openapi3.Schema{"application/json": devTokenBody(), "application/x-www-form-urlencoded": devTokenBody()}
 	own := engine.Group("/dev", onlyThisMachine)
 	own.POST("/token", func(g *gin.Context) {
-		exchangeOf(g).route = &route{method: http.MethodPost, bodies: body}
+		exchangeOf(g).route = &route{method: http.MethodPost, bodies: body, maxBody: maxBody}
 		s.mintToken(g, dev)
 	})
 	own.GET("/jwks.json", gin.WrapH(dev.Keys))

@@ -139,6 +139,8 @@ func docsAccess(r *route) string {
 		return "Anyone."
 	case forService:
 		return "Services with scope " + scopes + "."
+	case forAnyoneOrCustomer:
+		return "Anyone, and the customer when signed in."
 	case forCustomerOrService:
 		return "The customer, and services with scope " + scopes + "."
 	default:

@@ -7,10 +7,13 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
+	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
 
 	"accord/domain/consent"
+	"accord/domain/inbox"
 	"accord/domain/preference"
 	"accord/ports"
 )
@@ -22,15 +25,32 @@ type exchange struct {
 	route        *route // nil for what the contract does not speak of
 	principal    ports.Principal
 	customer     preference.CustomerID // empty when the caller is no customer
+	fromMemory   bool                  // the answer cost next to nothing
 }
 
-const exchangeKey = "accord/exchange"
+// exchangeKey is of a type of its own, which is compared faster than text and cannot be anybody else's.
+type exchangeKeyType struct{}
+
+var exchangeKey any = exchangeKeyType{}
 
 func exchangeOf(g *gin.Context) *exchange {
 	if x, ok := g.Get(exchangeKey); ok {
 		return x.(*exchange)
 	}
 	return &exchange{}
+}
+
+// viewer is whose inbox the call is about. While somebody is signed in the installation does not count.
+func (x *exchange) viewer() inbox.Viewer {
+	if x.customer != "" {
+		return inbox.CustomerViewer(x.customer)
+	}
+	return inbox.InstallationViewer(inbox.InstallationID(x.installation))
+}
+
+// streamed reports that the answer was a stream.
+func (x *exchange) streamed(g *gin.Context) bool {
+	return x.route != nil && x.route.streams && g.Writer.Status() == http.StatusOK
 }
 
 // operates reports whether the caller may look at everybody's operations.
@@ -57,13 +77,26 @@ var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
 // identify gives every request its id: the client's, when it is fit for logs, else a new one.
 func identify(c *contract) gin.HandlerFunc {
 	return func(g *gin.Context) {
-		id := g.GetHeader("X-Request-Id")
-		if !requestIDPattern.MatchString(id) {
-			id = rand.Text()
+		x := &exchange{route: c.find(g)}
+		if given := g.Request.Header["X-Request-Id"]; len(given) > 0 && requestIDPattern.MatchString(given[0]) {
+			x.requestID = given[0]
+		} else {
+			x.requestID = newRequestID()
 		}
-		g.Set(exchangeKey, &exchange{requestID: id, route: c.find(g)})
-		g.Header("X-Request-Id", id)
+		g.Set(exchangeKey, x)
+		g.Writer.Header()["X-Request-Id"] = []string{x.requestID}
 	}
+}
+
+// Request ids are a random number for the process, and one that counts. Nothing depends on their being hard to guess.
+var (
+	processID  = rand.Text()[:12]
+	requestsNo atomic.Uint64
+)
+
+func newRequestID() string {
+	b := append(make([]byte, 0, 32), processID...)
+	return string(strconv.AppendUint(append(b, '-'), requestsNo.Add(1), 36))
 }
 
 // writeJSON answers with a value. It is encoded before the first byte goes out, so that a failure is still a clean 500.

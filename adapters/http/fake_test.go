@@ -245,6 +245,9 @@ func newFakeVerifier() fakeVerifier {
 		"reader":  {Subject: "campaigns", ClientID: "campaigns", Scopes: []string{"preferences:read"}},
 		"auditor": {Subject: "support", ClientID: "desk", Scopes: []string{"audit:read"}},
 		"looker":  {Subject: "support", ClientID: "desk", Scopes: []string{"operations:read"}},
+		"editor":  {Subject: "campaigns", ClientID: "campaigns", Scopes: []string{"messages:write"}},
+		"proof":   {Subject: "campaigns", ClientID: "campaigns", Scopes: []string{"messages:read"}},
+		"analyst": {Subject: "reports", ClientID: "reports", Scopes: []string{"metrics:read"}},
 		"ops":     {Subject: "night-shift", ClientID: "desk", Scopes: []string{"operations:write"}},
 	}}
 }

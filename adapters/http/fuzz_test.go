@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"accord/domain/inbox"
 )
 
 func newRequest(method, target, body string) *http.Request {
@@ -19,11 +21,13 @@ func (a *api) startOver(t *testing.T) {
 	fresh := newFakeApp()
 	a.app.accounts, a.app.ops, a.app.links, a.app.commands = fresh.accounts, fresh.ops, fresh.links, nil
 	a.withPhone("ada")
+	*a.inbox = *newFakeInbox() // nobody asks between two inputs
+	a.publish(global("news", ""))
 }
 
 // harmless says what holds for whatever anybody sends: never a 5xx, and every refusal is a problem document (which send
 // checks for each answer, together with the contract).
-func harmless(t *testing.T, a *api, req *http.Request) {
+func harmless(t *testing.T, a *api, req *http.Request) (status int) {
 	t.Helper()
 	got := a.send(req)
 	if got.status >= 500 {
@@ -32,9 +36,15 @@ func harmless(t *testing.T, a *api, req *http.Request) {
 	if got.status >= 400 && got.problem().Code == "" {
 		t.Fatal("a problem without a code")
 	}
+	return got.status
 }
 
 func fuzzBody(f *testing.F, method, target string, seeds ...string) {
+	f.Helper()
+	fuzzBodyAs(f, "ada", method, target, seeds...)
+}
+
+func fuzzBodyAs(f *testing.F, token, method, target string, seeds ...string) {
 	f.Helper()
 	for _, s := range append(seeds, ``, `null`, `{}`, `[]`, `{"a":{"a":{"a":[1,2,"\u0000"]}}}`, `{"enabled":1e999}`, "{\"\xff\":1}") {
 		f.Add(s)
@@ -43,7 +53,7 @@ func fuzzBody(f *testing.F, method, target string, seeds ...string) {
 	f.Fuzz(func(t *testing.T, body string) {
 		a.startOver(t)
 		req := newRequest(method, target, body)
-		req.Header.Set("Authorization", "Bearer ada")
+		req.Header.Set("Authorization", "Bearer "+token)
 		harmless(t, a, req)
 	})
 }
@@ -64,6 +74,62 @@ func FuzzPutDevice(f *testing.F) {
 
 func FuzzPatchDevice(f *testing.F) {
 	fuzzBody(f, "PATCH", "/v1/devices/phone", `{"enabled":false}`, `{"channels":{"news":false,"promotions":{"enabled":true}}}`)
+}
+
+func FuzzPublish(f *testing.F) {
+	fuzzBodyAs(f, "editor", "POST", "/v1/messages", everything, `{"source":"s","external_id":"1","audience":{"type":"global"},"title":"t"}`,
+		`{"audience":{"type":"customers","ids":["ada",{"a":[]}]}}`, `{"audience":{"ids":[]},"audience":{"ids":["x"]}}`)
+}
+
+func FuzzPatchMessage(f *testing.F) {
+	fuzzBodyAs(f, "editor", "PATCH", "/v1/messages/"+inbox.MessageID(1).String(), `{"title":"t","variants":{"de":null}}`, `{"actions":[],"expiry":"2100-01-01T00:00:00Z"}`)
+}
+
+func FuzzPutTarget(f *testing.F) {
+	fuzzBodyAs(f, "editor", "PUT", "/v1/deeplink-targets/x", `{"pattern":"app://orders/{id}","active_from":"2100-01-01T00:00:00Z"}`, `{"pattern":"app://{a}/b"}`)
+}
+
+func FuzzAcknowledge(f *testing.F) {
+	fuzzBody(f, "POST", "/v1/inbox/messages/"+inbox.MessageID(1).String()+"/acknowledge", `{"state":"read","at":"2026-05-04T10:00:00Z"}`, `{"state":"unread"}`)
+}
+
+func FuzzAcknowledgeMany(f *testing.F) {
+	fuzzBody(f, "POST", "/v1/inbox/acknowledge", `{"items":[{"id":"x","state":"seen","at":null}]}`, `{"all":"seen","as_of":"1.1"}`)
+}
+
+func FuzzMerge(f *testing.F) {
+	fuzzBody(f, "POST", "/v1/inbox/merge", `{"installation_id":"8e03978e-40d5-43e8-bc93-6894a57f9324"}`)
+}
+
+func FuzzEvents(f *testing.F) {
+	fuzzBody(f, "POST", "/v1/events", `{"events":[{"id":"1","type":"inbox_opened","at":"2026-05-04T10:00:00Z"}]}`,
+		`{"events":[{"id":"1","type":"deeplink_converted","at":"2026-05-04T10:00:00Z","message_id":"x"}]}`)
+}
+
+// FuzzInbox asks every question of the inbox twice: the second may be answered from memory, and must be answered alike.
+func FuzzInbox(f *testing.F) {
+	f.Add("limit=2&category=a&category=b&state=unread", "de-CH, fr;q=0.3", "", `W/"x"`)
+	f.Add("cursor=AQ&limit=101", "*;q=", "8e03978e-40d5-43e8-bc93-6894a57f9324", "*")
+	f.Add("%zz&state=", "\xff,,", "", "")
+	a := newAPI(f)
+	f.Fuzz(func(t *testing.T, query, language, installation, tag string) {
+		a.startOver(t)
+		var first int
+		for i := range 2 {
+			req := newRequest("GET", "/v1/inbox", "")
+			req.URL.RawQuery = query
+			for name, value := range map[string]string{"Accept-Language": language, "Accord-Installation-Id": installation, "If-None-Match": tag} {
+				if value != "" {
+					req.Header.Set(name, value)
+				}
+			}
+			status := harmless(t, a, req)
+			if i > 0 && status != first {
+				t.Fatalf("%d at first, then %d", first, status)
+			}
+			first = status
+		}
+	})
 }
 
 func FuzzHeaders(f *testing.F) {

@@ -27,6 +27,9 @@ import (
 type api struct {
 	t       testing.TB
 	app     *fakeApp
+	inbox   *fakeInbox
+	measure *fakeMeasures
+	streams *fakeStreams
 	engine  *gin.Engine
 	metrics *prometheus.Registry
 	logs    *safeBuffer
@@ -51,8 +54,9 @@ func (s *safeBuffer) String() string {
 
 func newAPI(t testing.TB, options ...func(*Config)) *api {
 	t.Helper()
-	a := &api{t: t, app: newFakeApp(), metrics: prometheus.NewRegistry(), logs: &safeBuffer{}}
-	cfg := Config{Preferences: a.app, Operators: a.app, Verifier: newFakeVerifier(), Catalogue: a.app.catalogue, Metrics: a.metrics,
+	a := &api{t: t, app: newFakeApp(), inbox: newFakeInbox(), measure: newFakeMeasures(), streams: &fakeStreams{}, metrics: prometheus.NewRegistry(), logs: &safeBuffer{}}
+	cfg := Config{Preferences: a.app, Operators: a.app, Inbox: a.inbox, Messages: a.inbox, LinkTargets: a.inbox, Engagement: a.measure, Streams: a.streams,
+		Verifier: newFakeVerifier(), Catalogue: a.app.catalogue, Metrics: a.metrics,
 		Ready: map[string]ports.Readiness{}, Build: "test", Logger: slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, o := range options {
 		o(&cfg)
@@ -130,6 +134,7 @@ func (a *api) send(req *http.Request) answer {
 // strictContract is the document made stricter than clients may rely on: every member and every value that is sent must
 // be in it.
 var strictContract = sync.OnceValues(func() (routers.Router, error) {
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
 	doc, err := openapi3.NewLoader().LoadFromData(document)
 	if err != nil {
 		return nil, err

@@ -123,8 +123,12 @@ func entityTags(value string) (list []tag, ok bool) {
 // hasSeen reports whether the client has what the tag names (RFC 9110, section 13.1.2: weak comparison). A header that
 // is malformed matches nothing: the worst that comes of it is an answer sent once more.
 func hasSeen(h http.Header, current string) bool {
-	value := strings.TrimSpace(h.Get("If-None-Match"))
-	if value == "*" {
+	given := h["If-None-Match"]
+	if len(given) == 0 {
+		return false
+	}
+	value := strings.TrimSpace(strings.Join(given, ", "))
+	if value == "*" || isTag(value, current) {
 		return true
 	}
 	list, _ := entityTags(value)
@@ -134,6 +138,12 @@ func hasSeen(h http.Header, current string) bool {
 		}
 	}
 	return false
+}
+
+// isTag recognises the one tag that a client sends back as it came, without reading lists.
+func isTag(value, opaque string) bool {
+	value = strings.TrimPrefix(value, "W/")
+	return len(value) == len(opaque)+2 && value[0] == '"' && value[1:len(value)-1] == opaque && value[len(value)-1] == '"'
 }
 
 // preferences are what of Prefer (RFC 7240) we understand. What is malformed counts as not given, as the RFC demands.

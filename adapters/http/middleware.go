@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -15,34 +16,80 @@ import (
 // unmatched stands for every path that the API does not have: a made-up path must not become a time series.
 const unmatched = "unmatched"
 
-func newDurations(reg prometheus.Registerer) (*prometheus.HistogramVec, error) {
+// durations measures requests. The time series of each route and status is looked up once.
+type durations struct {
+	all   *prometheus.HistogramVec
+	known map[*route]*[statusCount]atomic.Pointer[prometheus.Observer]
+}
+
+const (
+	firstStatus = 100
+	statusCount = 500 // from the first on
+)
+
+func newDurations(reg prometheus.Registerer, c *contract) (*durations, error) {
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "accord_http_request_duration_seconds",
 		Help:    "Time from the first byte of a request's headers to the end of its answer.",
 		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 	}, []string{"route", "method", "status"})
-	return h, reg.Register(h)
+	d := &durations{all: h, known: make(map[*route]*[statusCount]atomic.Pointer[prometheus.Observer], len(c.routes))}
+	for _, r := range c.routes {
+		d.known[r] = new([statusCount]atomic.Pointer[prometheus.Observer])
+	}
+	return d, reg.Register(h)
+}
+
+func (d *durations) of(g *gin.Context, x *exchange) prometheus.Observer {
+	status := g.Writer.Status()
+	slots := d.known[x.route]
+	at := status - firstStatus
+	if slots == nil || at < 0 || at >= statusCount {
+		return d.find(g, status)
+	}
+	if known := slots[at].Load(); known != nil {
+		return *known
+	}
+	found := d.find(g, status)
+	slots[at].Store(&found)
+	return found
+}
+
+func (d *durations) find(g *gin.Context, status int) prometheus.Observer {
+	return d.all.WithLabelValues(routeName(g), knownMethod(g.Request.Method), strconv.Itoa(status))
 }
 
 // observe measures and logs every request: route, status, time and id; never a customer, a query or a token.
-func observe(log *slog.Logger, durations *prometheus.HistogramVec) gin.HandlerFunc {
+func observe(log *slog.Logger, durations *durations) gin.HandlerFunc {
 	return func(g *gin.Context) {
 		began := time.Now()
 		defer func() {
-			took, name, status := time.Since(began), g.FullPath(), g.Writer.Status()
-			if name == "" {
-				name = unmatched
+			took, x := time.Since(began), exchangeOf(g)
+			if !x.streamed(g) { // how long a stream was open is no latency
+				durations.of(g, x).Observe(took.Seconds())
 			}
-			durations.WithLabelValues(name, knownMethod(g.Request.Method), strconv.Itoa(status)).Observe(took.Seconds())
-			level := slog.LevelInfo
-			if r := exchangeOf(g).route; r != nil && r.access == forAnyone {
-				level = slog.LevelDebug // probes and scrapes come every few seconds
+			if level := levelOf(x); log.Enabled(g.Request.Context(), level) {
+				log.LogAttrs(g.Request.Context(), level, "request", slog.String("method", knownMethod(g.Request.Method)), slog.String("route", routeName(g)),
+					slog.Int("status", g.Writer.Status()), slog.Duration("took", took), slog.Int("bytes", max(g.Writer.Size(), 0)), slog.String("request_id", x.requestID))
 			}
-			log.LogAttrs(g.Request.Context(), level, "request", slog.String("method", knownMethod(g.Request.Method)), slog.String("route", name),
-				slog.Int("status", status), slog.Duration("took", took), slog.Int("bytes", max(g.Writer.Size(), 0)), slog.String("request_id", exchangeOf(g).requestID))
 		}()
 		g.Next()
 	}
+}
+
+// levelOf is Debug for what comes often and tells little: probes and scrapes, and pages that were answered from memory.
+func levelOf(x *exchange) slog.Level {
+	if (x.route != nil && x.route.access == forAnyone) || x.fromMemory {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+func routeName(g *gin.Context) string {
+	if name := g.FullPath(); name != "" {
+		return name
+	}
+	return unmatched
 }
 
 func knownMethod(m string) string {
@@ -79,14 +126,22 @@ func recoverPanics(log *slog.Logger) gin.HandlerFunc {
 // secure sets what a browser must know about every answer. Handlers say more about caching where they can.
 func secure(g *gin.Context) {
 	h := g.Writer.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Cache-Control", "no-store")
+	h["X-Content-Type-Options"], h["Content-Security-Policy"], h["Cache-Control"] = nosniff, noContent, noStore
 	if strings.HasPrefix(g.FullPath(), "/v1/") {
-		h.Set("Vary", "Authorization")
+		h["Vary"] = varyCaller
+		return
 	}
+	h["Referrer-Policy"] = noReferrer // for pages: a JSON document leads nowhere
 }
+
+// Values of headers that every answer has. Nobody changes them: adding to one makes a new list.
+var (
+	nosniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noStore    = []string{"no-store"}
+	varyCaller = []string{"Authorization"}
+)
 
 func notFound(g *gin.Context) {
 	Problem{Status: http.StatusNotFound, Code: "not-found", Detail: "There is nothing under this address."}.answer(g)

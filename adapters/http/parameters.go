@@ -18,7 +18,7 @@ import (
 const installationHeader = "Accord-Installation-Id"
 
 // listHeaders may be given in several lines, which mean the same as one with commas.
-var listHeaders = []string{"If-Match", "If-None-Match", "Prefer"}
+var listHeaders = []string{"If-Match", "If-None-Match", "Prefer", "Accept-Language"}
 
 // checkParameters checks path, query and headers against the contract, before the generated code binds them: it can name
 // every broken rule at once. A parameter that the contract does not know is refused, since a misspelt filter that is
@@ -76,6 +76,9 @@ func valuesOf(g *gin.Context, query url.Values, p *openapi3.Parameter) []string 
 func checkParameter(p *openapi3.Parameter, values []string) []fault.Field {
 	schema := p.Schema.Value
 	if len(values) == 0 {
+		if p.Required {
+			return []fault.Field{{Path: p.Name, Code: "required", Message: "must be given"}}
+		}
 		return nil
 	}
 	if schema.Type.Is(openapi3.TypeArray) {

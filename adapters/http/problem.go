@@ -28,6 +28,9 @@ var statusOf = map[fault.Kind]int{
 // retryAfter is how many seconds a client waits before it asks again after 503.
 const retryAfter = "2"
 
+// throttledFor is the same after 429: one more refresh is allowed every so many seconds.
+const throttledFor = "5"
+
 // statusClientGone is never seen by anybody but our own logs and measures.
 const statusClientGone = 499
 
@@ -46,8 +49,13 @@ var known = []struct{ Code, Title, Meaning string }{
 	{"channel-required", "This channel is always on", "Required channels cannot be switched off."},
 	{"too-many-devices", "There are too many devices", "Release one first."},
 	{"not-parked", "The operation does not wait for a decision", "Only one in needs_attention does."},
+	{"deeplink-inactive", "A link leads nowhere", "errors names each link whose target does not exist or is not active. Put the target in first."},
+	{"message-exists", "There is another message of this name", "source and external_id were used for other content. Change the message with PATCH, or use a new external_id."},
+	{"message-retracted", "The message was retracted", "That is for good. Publish a new one."},
+	{"version-too-old", "What has changed since is no longer known", "Start over with GET /v1/inbox."},
+	{"refresh-limit", "Refreshed too often", "Wait for Retry-After seconds; the feed is kept fresh without it."},
 	{"version-changed", "Somebody else changed it first", "Read again, then decide again."},
-	{"content-too-large", "The body is too large", "At most 64 KiB."},
+	{"content-too-large", "The body is too large", "At most 64 KiB, and 48 MiB for a message to be published."},
 	{"unsupported-media-type", "The body is of a type this call does not take", "Accept or Accept-Patch lists those it takes."},
 	{"idempotency-key-reused", "The key was used for another request", "Use a new key for a new request."},
 	{"change-compensated", "The change was taken back everywhere", "failed_target refused it, or did not answer in time; reason says why. Every system holds what it held before."},
@@ -68,8 +76,11 @@ func titleOf(code string, status int) string {
 func (p Problem) answer(g *gin.Context) {
 	p.Type, p.Title = "/problems/"+p.Code, titleOf(p.Code, p.Status)
 	g.Header("Cache-Control", "no-store")
-	if p.Status == http.StatusServiceUnavailable {
+	switch p.Status {
+	case http.StatusServiceUnavailable:
 		g.Header("Retry-After", retryAfter)
+	case http.StatusTooManyRequests:
+		g.Header("Retry-After", throttledFor)
 	}
 	writeJSON(g, p.Status, "application/problem+json", p)
 	g.Abort()

@@ -51,17 +51,15 @@ func dateOf(op *openapi3.Operation, name string) (time.Time, error) {
 
 // announceRetirement puts Deprecation (RFC 9745), Sunset (RFC 8594) and Link on every answer of a deprecated operation,
 // errors included.
-func announceRetirement(c *contract) gin.HandlerFunc {
-	return func(g *gin.Context) {
-		r := c.find(g)
-		if r == nil || r.retirement == nil {
-			return
-		}
-		g.Header("Deprecation", fmt.Sprintf("@%d", r.retirement.deprecated.Unix()))
-		g.Header("Sunset", r.retirement.sunset.Format(http.TimeFormat))
-		g.Writer.Header().Add("Link", fmt.Sprintf(`</docs#%s>; rel="deprecation"; type="text/html"`, r.id))
-		if r.retirement.successor != "" {
-			g.Writer.Header().Add("Link", fmt.Sprintf(`<%s>; rel="successor-version"`, r.retirement.successor))
-		}
+func announceRetirement(g *gin.Context) {
+	r := exchangeOf(g).route
+	if r == nil || r.retirement == nil {
+		return
+	}
+	g.Header("Deprecation", fmt.Sprintf("@%d", r.retirement.deprecated.Unix()))
+	g.Header("Sunset", r.retirement.sunset.Format(http.TimeFormat))
+	g.Writer.Header().Add("Link", fmt.Sprintf(`</docs#%s>; rel="deprecation"; type="text/html"`, r.id))
+	if r.retirement.successor != "" {
+		g.Writer.Header().Add("Link", fmt.Sprintf(`<%s>; rel="successor-version"`, r.retirement.successor))
 	}
 }

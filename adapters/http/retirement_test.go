@@ -34,7 +34,7 @@ func TestDeprecatedOperationsSaySo(t *testing.T) {
 	require.NoError(t, err)
 	engine, err := newGin()
 	require.NoError(t, err)
-	engine.Use(announceRetirement(c))
+	engine.Use(identify(c), announceRetirement)
 	engine.GET("/v1/old/:id", func(g *gin.Context) { notFound(g) })
 	engine.GET("/v1/new", func(g *gin.Context) { g.Status(http.StatusOK) })
 

@@ -95,9 +95,12 @@ func TestRequestIDs(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	require.Equal(t, "client-1", a.call("GET", "/healthz", "", "", "X-Request-Id: client-1").header.Get("X-Request-Id"))
+	seen := map[string]bool{}
 	for _, bad := range []string{"", "a b", strings.Repeat("x", 65), "<script>"} {
 		got := a.call("GET", "/healthz", "", "", "X-Request-Id: "+bad).header.Get("X-Request-Id")
-		require.Regexp(t, `^[A-Z2-7]{26}$`, got)
+		require.Regexp(t, `^[A-Z2-7]{12}-[0-9a-z]{1,13}$`, got)
+		require.False(t, seen[got], "an id is there once")
+		seen[got] = true
 	}
 }
 

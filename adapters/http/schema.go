@@ -82,8 +82,12 @@ func fieldsOf(e *openapi3.SchemaError, path string) []fault.Field {
 		return rule("out_of_range", "must be at least %v", *e.Schema.Min)
 	case "maximum":
 		return rule("out_of_range", "must be at most %v", *e.Schema.Max)
+	case "minItems":
+		return rule("too_few", "must have at least %d entries", e.Schema.MinItems)
 	case "maxItems":
-		return rule("too_many", "may be given at most %d times", *e.Schema.MaxItems)
+		return rule("too_many", "may have at most %d entries", *e.Schema.MaxItems)
+	case "format":
+		return rule("bad_format", "must be a %s", e.Schema.Format)
 	case "pattern":
 		return rule("bad_format", "must match %s", e.Schema.Pattern)
 	}

@@ -1,10 +1,14 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -18,6 +22,11 @@ import (
 type Config struct {
 	Preferences ports.Preferences
 	Operators   ports.Operators
+	Inbox       ports.Inbox
+	Messages    ports.Messages
+	LinkTargets ports.LinkTargets
+	Engagement  ports.Metrics
+	Streams     ports.Streams
 	Verifier    ports.TokenVerifier
 	Catalogue   *preference.Catalogue
 	Ready       map[string]ports.Readiness // by the name shown in /readyz
@@ -30,6 +39,13 @@ type Config struct {
 type server struct {
 	preferences ports.Preferences
 	operators   ports.Operators
+	inbox       ports.Inbox
+	messages    ports.Messages
+	linkTargets ports.LinkTargets
+	engagement  ports.Metrics
+	streams     ports.Streams
+	large       chan struct{} // a place for each large body that is worked on
+	questions   *questions
 	verifier    ports.TokenVerifier
 	catalogue   *preference.Catalogue
 	ready       map[string]ports.Readiness
@@ -54,22 +70,37 @@ func New(cfg Config) (http.Handler, error) {
 func headAsGet(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
-			get := *r
-			get.Method, r = http.MethodGet, &get
+			r = r.WithContext(context.WithValue(r.Context(), headKey{}, true)) // a copy, too
+			r.Method = http.MethodGet
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
+type headKey struct{}
+
+// headOnly reports that nobody will see the body, which matters where it has no end.
+func headOnly(r *http.Request) bool { return r.Context().Value(headKey{}) != nil }
+
+func (c Config) check() error {
+	missing := map[string]bool{"preferences": c.Preferences == nil, "operators": c.Operators == nil, "inbox": c.Inbox == nil, "messages": c.Messages == nil,
+		"link targets": c.LinkTargets == nil, "engagement": c.Engagement == nil, "streams": c.Streams == nil, "verifier": c.Verifier == nil, "catalogue": c.Catalogue == nil, "metrics": c.Metrics == nil, "logger": c.Logger == nil}
+	maps.DeleteFunc(missing, func(_ string, is bool) bool { return !is })
+	if len(missing) == 0 {
+		return nil
+	}
+	return errors.New("not given: " + strings.Join(slices.Sorted(maps.Keys(missing)), ", "))
+}
+
 func newEngine(cfg Config) (*gin.Engine, error) {
-	if cfg.Preferences == nil || cfg.Operators == nil || cfg.Verifier == nil || cfg.Catalogue == nil || cfg.Metrics == nil || cfg.Logger == nil {
-		return nil, errors.New("preferences, operators, verifier, catalogue, metrics and logger must be given")
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
 	c, err := ownContract()
 	if err != nil {
 		return nil, err
 	}
-	durations, err := newDurations(cfg.Metrics)
+	durations, err := newDurations(cfg.Metrics, c)
 	if err != nil {
 		return nil, err
 	}
@@ -77,13 +108,16 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{preferences: cfg.Preferences, operators: cfg.Operators, verifier: cfg.Verifier, catalogue: cfg.Catalogue,
+	s := &server{preferences: cfg.Preferences, operators: cfg.Operators, inbox: cfg.Inbox, messages: cfg.Messages, linkTargets: cfg.LinkTargets,
+		engagement: cfg.Engagement, streams: cfg.Streams,
+		large: make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
 		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c}
 	engine, err := newGin()
 	if err != nil {
 		return nil, err
 	}
-	engine.Use(unescapePath, identify(c), observe(cfg.Logger, durations), recoverPanics(cfg.Logger), secure, announceRetirement(c), s.authenticate, s.checkParameters)
+	engine.Use(unescapePath, identify(c), observe(cfg.Logger, durations), recoverPanics(cfg.Logger), secure, announceRetirement,
+		s.authenticate, s.answerKnown, s.checkParameters, s.notePresence)
 	engine.NoRoute(notFound)
 	engine.NoMethod(methodNotAllowed)
 	RegisterHandlersWithOptions(engine, s, GinServerOptions{ErrorHandler: s.badBinding})

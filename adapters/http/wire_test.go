@@ -17,7 +17,9 @@ import (
 func overTheWire(t *testing.T) (address string, app *fakeApp) {
 	t.Helper()
 	app = newFakeApp()
-	handler, err := New(Config{Preferences: app, Operators: app, Verifier: newFakeVerifier(), Catalogue: app.catalogue,
+	box := newFakeInbox()
+	handler, err := New(Config{Preferences: app, Operators: app, Inbox: box, Messages: box, LinkTargets: box, Engagement: newFakeMeasures(), Streams: &fakeStreams{},
+		Verifier: newFakeVerifier(), Catalogue: app.catalogue,
 		Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

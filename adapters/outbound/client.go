@@ -140,6 +140,13 @@ func (c *Client) send(ctx context.Context, call ports.VendorCall) (ports.VendorA
 		return answer, failure
 	}
 	if resp.StatusCode/100 != 2 { // one of call.Expect
+		if call.Declined == nil {
+			return answer, nil
+		}
+		// What cannot be decoded tells the caller as much as nothing at all.
+		if decode(resp.Body, resp.StatusCode, c.cfg.MaxBody, call.Declined) != nil && ctx.Err() != nil {
+			return answer, ctx.Err()
+		}
 		return answer, nil
 	}
 	if err := decode(resp.Body, resp.StatusCode, c.cfg.MaxBody, call.Out); err != nil {

@@ -152,6 +152,26 @@ func TestExpectedStatusIsLeftToTheCaller(t *testing.T) {
 	require.Equal(t, "refused", failure(t, c, call).Code)
 }
 
+func TestWhatAnExpectedStatusSaysIsDecodedWhenItCanBe(t *testing.T) {
+	t.Parallel()
+	type said struct{ Code string }
+	for body, want := range map[string]said{`{"code":"UnknownUser","msg":"x"}`: {"UnknownUser"}, `<html>`: {}, ``: {}, `{"code":5}`: {}, `{"code":"cut`: {}} {
+		c := newClient(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, body)
+		})
+		var got said
+		call := read("/")
+		call.Expect, call.Declined, call.Out = []int{409}, &got, &struct{}{}
+		answer, err := c.Call(t.Context(), call)
+		require.NoError(t, err, body)
+		require.Equal(t, 409, answer.Status)
+		require.Equal(t, want, got, body)
+		call.Expect = nil
+		require.Equal(t, "refused", failure(t, c, call).Code)
+	}
+}
+
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	var elsewhere atomic.Int32

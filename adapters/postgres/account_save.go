@@ -87,9 +87,6 @@ func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) e
 		started_at = ?, settled_at = ?, run = greatest(run, ?) WHERE id = ?`,
 		string(op.Status), before, after, reason, orNull(op.Decision), orNull(op.Key), orNull(op.Fingerprint),
 		nullable(op.StartedAt), nullable(op.SettledAt), run, op.ID)
-	if op.Status == preference.Applied {
-		w.any(`UPDATE operation_targets SET state = 'applied', updated_at = statement_timestamp() WHERE operation_id = ? AND state <> 'applied'`, op.ID)
-	}
 	return nil
 }
 

@@ -125,20 +125,46 @@ func (db *DB) UpdateOperation(ctx context.Context, operation string, fn func(*pr
 	return translate("update operation", err)
 }
 
+// UpdateStill implements ports.Accounts. A step starts, and is marked, under a share lock on the operation's row, so none
+// can while this holds the row; the look at the steps is a statement after the one that has waited for those under way.
+func (db *DB) UpdateStill(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation, bool) error) error {
+	err := db.inTx(ctx, func(tx *gorm.DB) error {
+		return db.underLock(tx, operation, func(a *preference.Account, op *preference.Operation) error {
+			var locked, reached bool
+			if _, err := queryOne(tx, []any{&locked}, `SELECT true FROM operations WHERE id = ? FOR UPDATE`, operation); err != nil {
+				return err
+			}
+			if _, err := queryOne(tx, []any{&reached}, `SELECT EXISTS (SELECT FROM operation_targets WHERE operation_id = ?)`, operation); err != nil {
+				return err
+			}
+			if err := fn(a, op, reached); err != nil {
+				return callerError{err}
+			}
+			return nil
+		})
+	})
+	return translate("update operation", err)
+}
+
 // updateUnlocked reads one moment and stores the changes in one statement, if the customer's row is still the one that
 // was read: two round trips instead of five. done is false when it is not; nothing has happened then.
 func (db *DB) updateUnlocked(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation) error) (done, committing bool, err error) {
+	if r := db.readings.take(operation); r != nil {
+		// What was read a while ago is good enough to store something on condition that it still holds, and for nothing
+		// else: who is refused, or does nothing, may be so for what has changed since.
+		if w, err := r.update(fn); err == nil && len(w) > 0 {
+			if done, err = w.runAlone(db.gorm.WithContext(ctx)); done || err != nil {
+				return done, true, err
+			}
+		}
+	}
 	// One connection for both, so that one that turns out dead is noticed before anything is stored.
 	err = db.gorm.WithContext(ctx).Connection(func(tx *gorm.DB) error {
-		standing, op, version, err := db.readOperation(tx, operation)
+		r, err := db.readOperation(tx, operation)
 		if err != nil {
 			return err
 		}
-		account := preference.RestoreAccount(standing)
-		if err := fn(account, op); err != nil {
-			return callerError{err}
-		}
-		w, err := changes(standing, account, version)
+		w, err := r.update(fn)
 		if err != nil {
 			return err
 		}
@@ -155,15 +181,30 @@ func (db *DB) updateUnlocked(ctx context.Context, operation string, fn func(*pre
 
 // readOperation reads an operation's account and the version of the customer's row, in one statement, which sees one
 // moment.
-func (db *DB) readOperation(tx *gorm.DB, operation string) (standing preference.Standing, asked *preference.Operation, version string, err error) {
-	err = query(tx, func(rows *sql.Rows) error {
+func (db *DB) readOperation(tx *gorm.DB, operation string) (*reading, error) {
+	return db.readAs(tx, operation, `SELECT`, `NULL::timestamptz, NULL::text`, operation, operation)
+}
+
+// beginReading is readOperation for the run that begins to work on an operation begun ahead, which shows by that. The
+// commit need not wait for the disk: nothing rests on it but what is shown, and the steps that follow are waited for.
+func (db *DB) beginReading(tx *gorm.DB, operation string) (*reading, error) {
+	return db.readAs(tx, operation, `WITH begun AS (UPDATE operations SET started_at = statement_timestamp()
+		WHERE id = ? AND status = 'running' AND started_at IS NULL RETURNING started_at) SELECT`,
+		`(SELECT started_at FROM begun), (SELECT set_config('synchronous_commit', 'off', true))`, operation, operation, operation)
+}
+
+func (db *DB) readAs(tx *gorm.DB, operation, with, what string, args ...any) (*reading, error) {
+	r := &reading{}
+	err := query(tx, func(rows *sql.Rows) (err error) {
 		var c customerRow
 		var o operationRow
-		if err := rows.Scan(append(append([]any{&version}, c.dest()...), o.dest()...)...); err != nil {
+		var begun sql.NullTime
+		var quick sql.NullString
+		if err := rows.Scan(append(append([]any{&r.version, &begun, &quick}, c.dest()...), o.dest()...)...); err != nil {
 			return err
 		}
-		if standing.Preferences.Customer() == "" {
-			if standing, err = c.standing(db.catalogue); err != nil {
+		if r.standing.Preferences.Customer() == "" {
+			if r.standing, err = c.standing(db.catalogue); err != nil {
 				return err
 			}
 		}
@@ -172,48 +213,61 @@ func (db *DB) readOperation(tx *gorm.DB, operation string) (standing preference.
 			return err
 		}
 		if !op.Status.Settled() {
-			standing.Open = append(standing.Open, op)
+			r.standing.Open = append(r.standing.Open, op)
 		}
 		if op.ID == operation {
-			asked = op
+			r.op = op
+			if begun.Valid {
+				op.StartedAt = moment(begun)
+			}
 		}
 		return nil
-	}, `SELECT c.xmin::text, `+customerColumns+`, `+operationColumns+`
+	}, with+` c.xmin::text, `+what+`, `+customerColumns+`, `+operationColumns+`
 		FROM customers c CROSS JOIN LATERAL (
 		  SELECT o.* FROM operations o WHERE o.customer_id = c.id AND o.status IN `+openStatuses+`
 		  UNION ALL SELECT o.* FROM operations o WHERE o.id = ? AND o.status NOT IN `+openStatuses+`
-		) o WHERE c.id = (SELECT customer_id FROM operations WHERE id = ?) ORDER BY o.number`, operation, operation)
-	if err == nil && asked == nil {
+		) o WHERE c.id = (SELECT customer_id FROM operations WHERE id = ?) ORDER BY o.number`, args...)
+	if err == nil && r.op == nil {
 		err = errNoOperation
 	}
-	return standing, asked, version, err
+	return r, err
 }
 
 func (db *DB) updateLocked(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation) error) error {
 	return db.inTx(ctx, func(tx *gorm.DB) error {
-		var row customerRow
-		// An operation never changes its customer, so this finds the right row however long it waits for the lock.
-		found, err := queryOne(tx, row.dest(), `SELECT `+customerColumns+` FROM customers c
-			WHERE c.id = (SELECT customer_id FROM operations WHERE id = ?) FOR UPDATE`, operation)
-		if err != nil {
-			return err
-		}
-		if !found {
-			return errNoOperation
-		}
-		standing, op, err := db.withOperations(tx, row, "", operation)
-		if err != nil {
-			return err
-		}
-		if op == nil {
-			return errNoOperation
-		}
-		account := preference.RestoreAccount(standing)
-		if err := fn(account, op); err != nil {
-			return callerError{err}
-		}
-		return save(tx, standing, account)
+		return db.underLock(tx, operation, func(a *preference.Account, op *preference.Operation) error {
+			if err := fn(a, op); err != nil {
+				return callerError{err}
+			}
+			return nil
+		})
 	})
+}
+
+// underLock loads the account of an operation under its lock, runs fn and stores what it did.
+func (db *DB) underLock(tx *gorm.DB, operation string, fn func(*preference.Account, *preference.Operation) error) error {
+	var row customerRow
+	// An operation never changes its customer, so this finds the right row however long it waits for the lock.
+	found, err := queryOne(tx, row.dest(), `SELECT `+customerColumns+` FROM customers c
+		WHERE c.id = (SELECT customer_id FROM operations WHERE id = ?) FOR UPDATE`, operation)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return errNoOperation
+	}
+	standing, op, err := db.withOperations(tx, row, "", operation)
+	if err != nil {
+		return err
+	}
+	if op == nil {
+		return errNoOperation
+	}
+	account := preference.RestoreAccount(standing)
+	if err := fn(account, op); err != nil {
+		return err
+	}
+	return save(tx, standing, account)
 }
 
 // lockCustomer locks the customer's row, making it when there is none.

@@ -99,7 +99,7 @@ func TestAStepWaitsForACompensationThatIsBeingStored(t *testing.T) {
 
 	step := make(chan error, 1)
 	go func() {
-		_, err := db.StartStep(context.Background(), r.ID, ports.TargetStep{Target: preference.CRM, State: ports.TargetApplying})
+		_, _, err := db.StartStep(context.Background(), r.ID, ports.TargetStep{Target: preference.CRM, State: ports.TargetApplying})
 		step <- err
 	}()
 	require.Eventually(t, func() bool {

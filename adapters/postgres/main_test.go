@@ -51,6 +51,7 @@ func exec(t testing.TB, conn *pgx.Conn, statement string, args ...any) {
 func TestAccounts(t *testing.T)   { t.Parallel(); portstest.Accounts(t, fresh) }
 func TestOperations(t *testing.T) { t.Parallel(); portstest.Operations(t, fresh) }
 func TestSteps(t *testing.T)      { t.Parallel(); portstest.Steps(t, fresh) }
+func TestAhead(t *testing.T)      { t.Parallel(); portstest.Ahead(t, fresh) }
 func TestLedger(t *testing.T)     { t.Parallel(); portstest.Ledger(t, fresh) }
 
 func TestOutcomes(t *testing.T) {

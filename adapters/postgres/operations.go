@@ -43,6 +43,13 @@ func (r *stateRow) state() (ports.OperationState, error) {
 			return ports.OperationState{}, fmt.Errorf("decode progress of operation %s: %w", op.ID, err)
 		}
 	}
+	if op.Status == preference.Running && op.StartedAt.IsZero() { // begun ahead of its run
+		if len(stored) == 0 {
+			op.Status = preference.Accepted
+		} else {
+			op.StartedAt = op.AcceptedAt
+		}
+	}
 	out := ports.OperationState{Operation: *op, Run: r.run.Int64, Progress: map[preference.Target]ports.TargetProgress{}}
 	for _, t := range op.Targets {
 		s, begun := stored[t]
@@ -56,7 +63,10 @@ func (r *stateRow) state() (ports.OperationState, error) {
 			s.State = ports.TargetPending
 		}
 		p := ports.TargetProgress{State: s.State, Attempts: s.Attempts, Code: s.Code}
-		if begun {
+		switch {
+		case op.Status == preference.Applied:
+			p.At = op.SettledAt
+		case begun:
 			p.At = s.At.UTC()
 		}
 		out.Progress[t] = p
@@ -82,14 +92,9 @@ func (db *DB) Operation(ctx context.Context, id string) (ports.OperationState, e
 
 // ByStatus implements ports.Operations. A limit below 1 is 1. Errors: fault.Invalid for a cursor that is none of ours.
 func (db *DB) ByStatus(ctx context.Context, statuses []preference.Status, cursor string, limit int) ([]ports.OperationState, string, error) {
-	var words []string
-	for _, s := range preference.Statuses { // as text and only those we know; see openStatuses
-		if slices.Contains(statuses, s) {
-			words = append(words, `'`+string(s)+`'`)
-		}
-	}
+	condition := withStatus(statuses)
 	after, err := parseCursor(cursor)
-	if err != nil || len(words) == 0 {
+	if err != nil || condition == "" {
 		return nil, "", err
 	}
 	limit = max(1, limit)
@@ -105,7 +110,7 @@ func (db *DB) ByStatus(ctx context.Context, statuses []preference.Status, cursor
 		out = append(out, state)
 		return err
 	}, `SELECT `+operationColumns+`, `+progressColumn+` FROM operations o
-		WHERE o.status IN (`+strings.Join(words, `, `)+`) AND (o.accepted_at, o.id) > (?, ?)
+		WHERE `+condition+` AND (o.accepted_at, o.id) > (?, ?)
 		ORDER BY o.accepted_at, o.id LIMIT ?`, after.at, after.id, limit+1)
 	if err != nil {
 		return nil, "", translate("list operations", err)
@@ -116,6 +121,32 @@ func (db *DB) ByStatus(ctx context.Context, statuses []preference.Status, cursor
 	out = out[:limit]
 	last := out[limit-1]
 	return out, position{last.AcceptedAt, last.ID}.cursor(), nil
+}
+
+// shownStatus is the status that operations tell of themselves; see ports.Operations.
+const shownStatus = `CASE WHEN o.status = 'running' AND o.started_at IS NULL
+ AND NOT EXISTS (SELECT FROM operation_targets t WHERE t.operation_id = o.id) THEN 'accepted' ELSE o.status END`
+
+// withStatus is the condition for operations AS o that show any of the statuses, empty for none. It is text, and only what
+// we know; see openStatuses.
+func withStatus(statuses []preference.Status) string {
+	var shown []string
+	for _, s := range preference.Statuses {
+		if slices.Contains(statuses, s) {
+			shown = append(shown, `'`+string(s)+`'`)
+		}
+	}
+	accepted, running := slices.Contains(shown, `'accepted'`), slices.Contains(shown, `'running'`)
+	in := strings.Join(shown, `, `)
+	switch {
+	case in == "":
+		return ""
+	case accepted && !running:
+		return `o.status IN (` + in + `, 'running') AND ` + shownStatus + ` IN (` + in + `)`
+	case running && !accepted:
+		return `o.status IN (` + in + `) AND ` + shownStatus + ` IN (` + in + `)`
+	}
+	return `o.status IN (` + in + `)`
 }
 
 // position of an operation in the order of acceptance.
@@ -155,7 +186,7 @@ func (db *DB) OpenCount(ctx context.Context) (map[preference.Status]ports.OpenCo
 		n.Oldest = n.Oldest.UTC()
 		out[preference.Status(status)] = n
 		return nil
-	}, `SELECT status, count(*), min(accepted_at) FROM operations WHERE status IN `+openStatuses+` GROUP BY status`)
+	}, `SELECT `+shownStatus+` AS shown, count(*), min(o.accepted_at) FROM operations o WHERE o.status IN `+openStatuses+` GROUP BY shown`)
 	return out, translate("count open operations", err)
 }
 

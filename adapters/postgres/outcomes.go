@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"accord/domain/preference"
 )
 
 const (
@@ -21,16 +23,16 @@ const (
 )
 
 // Watch implements ports.Outcomes. Call it before looking. After Close, done is closed at once.
-func (db *DB) Watch(operation string) (done <-chan struct{}, stop func()) {
+func (db *DB) Watch(operation string) (done <-chan preference.Operation, stop func()) {
 	return db.outcomes.watch(operation)
 }
 
 // Announce implements ports.Outcomes. Watchers in this process know when it returns. The others are told beside it, many
 // outcomes at once when there are many, and never in the transaction that is told about: NOTIFY takes a lock on the whole
 // database while its transaction commits, and commits of all customers would queue for it.
-func (db *DB) Announce(_ context.Context, operation string) {
-	db.outcomes.wake(operation)
-	db.outcomes.announce(operation)
+func (db *DB) Announce(_ context.Context, op preference.Operation) {
+	db.outcomes.wake(op.ID, &op)
+	db.outcomes.announce(op.ID)
 }
 
 // notify tells every process that listens.
@@ -72,7 +74,7 @@ type outcomes struct {
 	tells   sync.Once
 
 	mu       sync.Mutex
-	watchers map[string]map[chan struct{}]struct{}
+	watchers map[string]map[chan preference.Operation]struct{}
 	started  bool
 	closed   bool
 	look     chan struct{} // asks for a poll before its time
@@ -86,15 +88,15 @@ func newOutcomes(conf *pgx.ConnConfig, db *DB, log *slog.Logger) *outcomes {
 	conf = conf.Copy()
 	conf.RuntimeParams["application_name"] = "accord-outcomes"
 	o := &outcomes{conf: conf, settled: db.settledOf, notify: db.notify, log: log, said: make(chan string, maxSaid),
-		watchers: map[string]map[chan struct{}]struct{}{}, look: make(chan struct{}, 1)}
+		watchers: map[string]map[chan preference.Operation]struct{}{}, look: make(chan struct{}, 1)}
 	o.ctx, o.end = context.WithCancel(context.Background())
 	return o
 }
 
-func (o *outcomes) watch(operation string) (<-chan struct{}, func()) {
+func (o *outcomes) watch(operation string) (<-chan preference.Operation, func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	done := make(chan struct{})
+	done := make(chan preference.Operation, 1)
 	if o.closed {
 		close(done)
 		return done, func() {}
@@ -105,7 +107,7 @@ func (o *outcomes) watch(operation string) (<-chan struct{}, func()) {
 		o.done.Go(o.poll)
 	}
 	if o.watchers[operation] == nil {
-		o.watchers[operation] = map[chan struct{}]struct{}{}
+		o.watchers[operation] = map[chan preference.Operation]struct{}{}
 	}
 	o.watchers[operation][done] = struct{}{}
 	return done, func() {
@@ -118,11 +120,14 @@ func (o *outcomes) watch(operation string) (<-chan struct{}, func()) {
 	}
 }
 
-// wake tells everyone who watches the operation.
-func (o *outcomes) wake(operation string) {
+// wake tells everyone who watches the operation, and hands it over where it is known.
+func (o *outcomes) wake(operation string, op *preference.Operation) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for done := range o.watchers[operation] {
+		if op != nil {
+			done <- *op // there is room for one, and nothing else is ever sent
+		}
 		close(done)
 	}
 	delete(o.watchers, operation)
@@ -145,7 +150,7 @@ func (o *outcomes) close() {
 	o.end()
 	o.done.Wait()
 	for _, id := range o.watched() {
-		o.wake(id)
+		o.wake(id, nil)
 	}
 }
 
@@ -208,7 +213,7 @@ func (o *outcomes) poll() {
 			o.log.Debug("looking for outcomes failed; trying again", "error", err)
 		}
 		for _, id := range settled {
-			o.wake(id)
+			o.wake(id, nil)
 		}
 	}
 }
@@ -260,6 +265,6 @@ func (o *outcomes) listenOnce() error {
 		if err != nil {
 			return err
 		}
-		o.wake(n.Payload)
+		o.wake(n.Payload, nil)
 	}
 }

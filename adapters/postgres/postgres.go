@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,6 +36,7 @@ var (
 type Config struct {
 	URL       string                // postgres://…, with everything libpq understands
 	Catalogue *preference.Catalogue // under which stored preferences are read
+	Cards     ports.Cards           // encodes messages as they are stored; nil leaves that to whoever reads them
 	MaxConns  int                   // connections of this process, one more for LISTEN once somebody watches; 0 for 20
 	Timeout   time.Duration         // of one call, waiting for a connection and for locks included; 0 for 10 s
 	SlowQuery time.Duration         // statements that take longer are logged, without values; 0 for 500 ms
@@ -44,13 +46,19 @@ type Config struct {
 
 // DB is a pool of connections. Its methods may be called from many goroutines.
 type DB struct {
-	gorm      *gorm.DB
-	pool      *sql.DB
-	catalogue *preference.Catalogue
-	timeout   time.Duration
-	log       *slog.Logger
-	lanes     lanes
-	outcomes  *outcomes
+	gorm       *gorm.DB
+	pool       *sql.DB
+	catalogue  *preference.Catalogue
+	timeout    time.Duration
+	log        *slog.Logger
+	lanes      lanes
+	inboxLanes lanes // by inbox.Viewer.Key
+	readings   readings
+	outcomes   *outcomes
+	conf       *pgx.ConnConfig // of connections beside the pool
+	cards      ports.Cards
+	links      linkCache
+	checked    atomic.Int64 // last inbox that CleanUp has counted again
 }
 
 // Open makes the pool and tries one connection. It does not look at migrations; see Pending. Errors: fault.Unavailable
@@ -85,7 +93,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), pool.Close())
 	}
-	db := &DB{gorm: g, pool: pool, catalogue: c.Catalogue, timeout: c.Timeout, log: c.Logger}
+	db := &DB{gorm: g, pool: pool, catalogue: c.Catalogue, timeout: c.Timeout, log: c.Logger, conf: conf, cards: c.Cards}
 	db.outcomes = newOutcomes(conf, db, c.Logger)
 	if err := db.Ready(ctx); err != nil {
 		return nil, errors.Join(err, pool.Close())

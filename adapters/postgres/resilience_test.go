@@ -269,7 +269,7 @@ func TestListeningGoesOnAfterItsConnectionBroke(t *testing.T) {
 	require.Eventually(t, listening, 20*time.Second, 10*time.Millisecond)
 	done, stop := here.Watch("op-1") // not stored, so looking cannot find it
 	defer stop()
-	there.Announce(t.Context(), "op-1")
+	there.Announce(t.Context(), preference.Operation{ID: "op-1"})
 	select {
 	case <-done:
 	case <-time.After(20 * time.Second):

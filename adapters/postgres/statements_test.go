@@ -53,7 +53,7 @@ func TestStatementsPerCall(t *testing.T) {
 	count(2, "commit, handing the turn on: read, store", func() { portstest.Commit(t, db, first.ID) })
 	portstest.Begin(t, db, second.ID)
 	count(1, "start a step", func() {
-		_, err := db.StartStep(t.Context(), second.ID, ports.TargetStep{Target: preference.CRM, State: ports.TargetApplying})
+		_, _, err := db.StartStep(t.Context(), second.ID, ports.TargetStep{Target: preference.CRM, State: ports.TargetApplying})
 		require.NoError(t, err)
 	})
 	count(1, "mark a step", func() {
@@ -68,6 +68,15 @@ func TestStatementsPerCall(t *testing.T) {
 		require.NoError(t, err)
 	})
 	portstest.Commit(t, db, second.ID)
+	ahead := portstest.Unsubscribe("ada")
+	count(4, "accept and begin ahead: begin, lock, store, commit", func() { portstest.AcceptAhead(t, db, "ada", ahead) })
+	count(1, "read what has begun, for every target", func() {
+		for range 3 {
+			_, err := db.Begun(t.Context(), ahead.ID)
+			require.NoError(t, err)
+		}
+	})
+	count(1, "commit what was read: store", func() { portstest.Commit(t, db, ahead.ID) })
 	count(4, "accept with the turn free: begin, lock, store, commit", func() { portstest.Accept(t, db, "ada", portstest.Unsubscribe("ada")) })
 	count(1, "load", func() {
 		_, err := db.Load(t.Context(), "ada")

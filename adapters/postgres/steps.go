@@ -52,6 +52,16 @@ func (db *DB) Step(ctx context.Context, operation string, t preference.Target) (
 	return op, step, translate("read step", err)
 }
 
+// Begun implements ports.Steps. The account comes with it, for whoever settles the operation here.
+func (db *DB) Begun(ctx context.Context, operation string) (preference.Operation, error) {
+	op, err := db.readings.operation(operation, func() (*reading, error) {
+		tx, cancel := db.session(ctx)
+		defer cancel()
+		return db.beginReading(tx, operation)
+	})
+	return op, translate("read step", err)
+}
+
 func (db *DB) readStep(ctx context.Context, operation string, t preference.Target) (preference.Operation, *ports.TargetStep, error) {
 	tx, cancel := db.session(ctx)
 	defer cancel()
@@ -76,21 +86,21 @@ func (db *DB) readStep(ctx context.Context, operation string, t preference.Targe
 
 // StartStep implements ports.Steps. The share lock on the operation makes a compensation that starts at the same moment
 // wait, so that it sees this step and undoes it.
-func (db *DB) StartStep(ctx context.Context, operation string, s ports.TargetStep) (ports.TargetStep, error) {
+func (db *DB) StartStep(ctx context.Context, operation string, s ports.TargetStep) (stored ports.TargetStep, first bool, err error) {
 	assignment, err := encode(s.Assignment)
 	if err != nil {
-		return ports.TargetStep{}, translate("start step", err)
+		return ports.TargetStep{}, false, translate("start step", err)
 	}
 	var moved any
 	if len(s.Moved) > 0 {
 		if moved, err = encode(s.Moved); err != nil {
-			return ports.TargetStep{}, translate("start step", err)
+			return ports.TargetStep{}, false, translate("start step", err)
 		}
 	}
 	tx, cancel := db.session(ctx)
 	defer cancel()
 	var row stepRow
-	stored, err := queryOne(tx, row.dest(), `INSERT INTO operation_targets AS t
+	first, err = queryOne(tx, row.dest(), `INSERT INTO operation_targets AS t
 		(operation_id, target, state, assignment, moved, maybe_done, attempts, code, updated_at)
 		SELECT o.id, ?, ?, ?, ?, ?, ?, '', statement_timestamp()
 		FROM operations o WHERE o.id = ? AND o.status IN ('running', 'needs_attention') FOR SHARE
@@ -100,10 +110,10 @@ func (db *DB) StartStep(ctx context.Context, operation string, s ports.TargetSte
 		RETURNING `+stepColumns,
 		string(s.Target), string(s.State), assignment, moved, s.MaybeDone, s.Attempts, operation)
 	if err != nil {
-		return ports.TargetStep{}, translate("start step", err)
+		return ports.TargetStep{}, false, translate("start step", err)
 	}
 	step, err := row.step()
-	if !stored { // somebody was first, or it must not be
+	if !first { // somebody was first, or it must not be
 		var op preference.Operation
 		op, step, err = db.readStep(ctx, operation, s.Target)
 		if err == nil && op.Status != preference.Running && op.Status != preference.NeedsAttention {
@@ -114,9 +124,9 @@ func (db *DB) StartStep(ctx context.Context, operation string, s ports.TargetSte
 		err = errors.New("the step was neither stored nor found")
 	}
 	if err != nil {
-		return ports.TargetStep{}, translate("start step", err)
+		return ports.TargetStep{}, false, translate("start step", err)
 	}
-	return *step, nil
+	return *step, first, nil
 }
 
 // MarkStep implements ports.Steps. A code stays until the next failure, and maybe-done once said stays said. Once the

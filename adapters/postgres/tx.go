@@ -28,7 +28,11 @@ func (db *DB) inTx(ctx context.Context, fn func(*gorm.DB) error) error {
 // again tries until the server neither undid it nor the connection was lost before the commit. A connection lost during
 // the commit is not tried again, as it may have taken effect.
 func (db *DB) again(ctx context.Context, try func(context.Context) (committing bool, err error)) error {
-	ctx, cancel := context.WithTimeout(ctx, db.timeout)
+	return againWithin(ctx, db.timeout, try)
+}
+
+func againWithin(ctx context.Context, limit time.Duration, try func(context.Context) (committing bool, err error)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for n := 1; ; n++ {
 		committing, err := try(ctx)
@@ -110,17 +114,11 @@ type writes []write
 type write struct {
 	statement string
 	args      []any
-	one       bool
 }
 
 // one adds a statement that must touch exactly one row.
 func (w *writes) one(statement string, args ...any) {
-	*w = append(*w, write{statement + " RETURNING 1", args, true})
-}
-
-// any adds a statement that may touch any number of rows.
-func (w *writes) any(statement string, args ...any) {
-	*w = append(*w, write{statement, args, false})
+	*w = append(*w, write{statement + " RETURNING 1", args})
 }
 
 // maxWrites bounds one combined statement.
@@ -130,16 +128,11 @@ const maxWrites = 60
 func (w writes) run(tx *gorm.DB) error {
 	for part := range slices.Chunk(w, maxWrites) {
 		with, touched, args := part.combined()
-		var rows, want int64
-		for _, one := range part {
-			if one.one {
-				want++
-			}
-		}
+		var rows int64
 		if _, err := queryOne(tx, []any{&rows}, with+" SELECT "+touched, args...); err != nil {
 			return err
 		}
-		if rows != want {
+		if want := int64(len(part)); rows != want {
 			return fmt.Errorf("stored %d rows instead of %d", rows, want)
 		}
 	}
@@ -154,14 +147,8 @@ func (w writes) runAlone(tx *gorm.DB) (ok bool, err error) {
 		return false, nil
 	}
 	with, touched, args := w.combined()
-	want := 0
-	for _, one := range w {
-		if one.one {
-			want++
-		}
-	}
 	var done int64
-	_, err = queryOne(tx, []any{&done}, fmt.Sprintf("%s SELECT 1 / (CASE WHEN %s = %d THEN 1 ELSE 0 END)", with, touched, want), args...)
+	_, err = queryOne(tx, []any{&done}, fmt.Sprintf("%s SELECT 1 / (CASE WHEN %s = %d THEN 1 ELSE 0 END)", with, touched, len(w)), args...)
 	switch state(err) {
 	case "22012", "23505": // division by zero; or what somebody else has added meanwhile is in the way
 		return false, nil
@@ -169,15 +156,13 @@ func (w writes) runAlone(tx *gorm.DB) (ok bool, err error) {
 	return err == nil, err
 }
 
-// combined makes one statement of all, and an expression for the rows touched by those that must touch one each. The
+// combined makes one statement of all, and an expression for how many rows they have touched. The
 // server evaluates that from left to right, so the statements take their locks in the order in which they were added.
 func (w writes) combined() (with, touched string, args []any) {
-	parts, sum := make([]string, len(w)), []string{"0"}
+	parts, sum := make([]string, len(w)), make([]string, len(w))
 	for i, one := range w {
 		parts[i] = fmt.Sprintf("w%d AS (%s)", i, one.statement)
-		if one.one {
-			sum = append(sum, fmt.Sprintf("(SELECT count(*) FROM w%d)", i))
-		}
+		sum[i] = fmt.Sprintf("(SELECT count(*) FROM w%d)", i)
 		args = append(args, one.args...)
 	}
 	return "WITH " + strings.Join(parts, ", "), strings.Join(sum, " + "), args

@@ -35,6 +35,7 @@ type RateLimits struct {
 	// OneSignalPerSubject limits writes to one user or one subscription. The vendor documents one per second.
 	OneSignalPerSubject Rate
 	OneTrust            Rate // receipts and profile reads together
+	Iterable            Rate // every Iterable call
 }
 
 // Config describes one sandbox. DefaultConfig holds the values of the development stack.
@@ -60,8 +61,10 @@ type Config struct {
 	// CollectionPointSecret signs the collection point's token and the receipts.
 	CollectionPointSecret string
 
-	// EngagementAPIKey is the bearer token of the engagement feed; "" leaves the feed open.
+	// EngagementAPIKey is the bearer token of the neutral campaign feed; "" leaves the feed open.
 	EngagementAPIKey string
+	// IterableAPIKey is a server-side key: it reads messages and may not track what was done with them.
+	IterableAPIKey string
 
 	RateLimits RateLimits
 	// MaxHold caps how long a timeout fault holds a call that names no delay_ms; 0 means one minute.
@@ -94,6 +97,8 @@ func DefaultConfig() Config {
 		OneTrustClientSecret:  "dev-onetrust-secret",
 		CollectionPointID:     "9d5e0b7a-2c41-4e86-b3f9-1a6c8d4e7f20",
 		CollectionPointSecret: "dev-collection-point-secret",
+		EngagementAPIKey:      "dev-campaign-feed-key",
+		IterableAPIKey:        "dev-iterable-server-key",
 		RateLimits:            DefaultRateLimits(),
 	}
 }
@@ -107,6 +112,7 @@ func DefaultRateLimits() RateLimits {
 		BrazeExport: Rate{Requests: 3000, Per: 3 * time.Second},
 		OneSignal:   Rate{Requests: 1000, Per: time.Second},
 		OneTrust:    Rate{Requests: 20000, Per: time.Minute},
+		Iterable:    Rate{Requests: 3000, Per: time.Second},
 	}
 }
 
@@ -145,6 +151,7 @@ func (c Config) validate() error {
 		"BrazeAPIKey": c.BrazeAPIKey, "OneSignalAppID": c.OneSignalAppID, "OneSignalAPIKey": c.OneSignalAPIKey,
 		"OneTrustClientID": c.OneTrustClientID, "OneTrustClientSecret": c.OneTrustClientSecret,
 		"CollectionPointID": c.CollectionPointID, "CollectionPointSecret": c.CollectionPointSecret,
+		"IterableAPIKey": c.IterableAPIKey,
 	} {
 		must(value != "", "%s is required", name)
 	}

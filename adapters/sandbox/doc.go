@@ -1,5 +1,5 @@
 // Package sandbox emulates the public HTTP APIs of the vendors Accord talks to — Braze (crm), OneSignal (push),
-// OneTrust (cmp) and a neutral engagement platform — so that the real adapters run unchanged against a local
+// OneTrust (cmp), Iterable and a neutral campaign feed (engagement) — so that the real adapters run unchanged against a local
 // address or against the vendor itself. The emulators keep the vendors' quirks: writes that are answered before
 // they are applied, a CRM that subscribes a new profile unasked, a consent API that drops bad values silently.
 //
@@ -10,12 +10,26 @@
 //	{sandbox}/onesignal   the user and subscription calls under /apps/{app_id}/…
 //	{sandbox}/onetrust    POST /request/v1/consentreceipts, POST /api/access/v1/oauth/token,
 //	                      GET /api/consentmanager/v1/datasubjects/profiles
-//	{sandbox}/engagement  GET /messages?cursor=&updated_since=&limit=
+//	{sandbox}/iterable    GET /api/inApp/getMessages, /api/embedded-messaging/messages; the calls for apps alone answer 403
+//	{sandbox}/engagement  GET /messages?cursor=&updated_since=&limit=, as docs/campaign-feed.md has it
 //	{sandbox}/_sandbox/…  the control calls (customers, faults, requests, messages); {sandbox}/healthz
 //
-// A customer is a Braze external_id, a OneSignal alias with the label external_id and a OneTrust identifier.
+// A customer is a Braze external_id, a OneSignal alias with the label external_id, a OneTrust identifier and an Iterable
+// userId.
 // Braze profiles are addressed by external_id when they are written; e-mail-only and alias-only profiles are not
 // emulated.
+//
+// # Messages
+//
+//	POST /_sandbox/messages          makes a campaign message: the body is that of POST /v1/messages, source and
+//	                                 external_id are optional, and no rule of ours is applied to the rest. The same
+//	                                 names again change it; the audience's type stays (else 409 audience-changed)
+//	DELETE /_sandbox/messages/{id}   retracts it; id is the sandbox's own, from the answer to POST
+//
+// A global message is in the neutral feed and only there. One to customers is in Iterable and only there: as an in-app
+// message, or as an embedded one when it has actions, for each customer it names, from publish_at until it expires or is
+// retracted. What Iterable has no place for is in its payload, in the words of POST /v1/messages. Both platforms are the
+// target engagement, for faults and in the log of calls; only Iterable's calls are about a customer.
 //
 // # Accepted is not applied
 //

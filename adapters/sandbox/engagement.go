@@ -22,8 +22,11 @@ type engagementMessage struct {
 	Source      string             `json:"source"`
 	ExternalID  string             `json:"external_id"`
 	Audience    engagementAudience `json:"audience"`
+	Campaign    *string            `json:"campaign"`
 	Title       string             `json:"title"`
 	Body        string             `json:"body"`
+	Locale      *string            `json:"locale"`
+	Variants    json.RawMessage    `json:"variants"`
 	Deeplink    *string            `json:"deeplink"`
 	Expiry      *time.Time         `json:"expiry"`
 	Category    string             `json:"category"`
@@ -36,6 +39,11 @@ type engagementMessage struct {
 	RetractedAt *time.Time         `json:"retracted_at"`
 	Sequence    uint64             `json:"sequence"` // number of the last change
 }
+
+const (
+	audienceGlobal    = "global"
+	audienceCustomers = "customers"
+)
 
 type engagementAudience struct {
 	Type string   `json:"type"`
@@ -92,8 +100,8 @@ func engagementAuth(s *Sandbox, c *call) *reply {
 	return &out
 }
 
-// engagementFeed pages through the changes, oldest first. A message that changes moves to the end, so a page never misses
-// one. next_cursor is null on the last page; latest_cursor is where to go on when there is more later.
+// engagementFeed pages through the changes of global messages, oldest first; those to customers come through Iterable, so
+// that nothing comes twice. A message that changes moves to the end, so a page never misses one. next_cursor is null on the last page; latest_cursor is where to go on when there is more later.
 func engagementFeed(s *Sandbox, c *call) reply {
 	limit, okLimit := intQuery(c, "limit", 50)
 	since, okSince := timeQuery(c, "updated_since")
@@ -104,7 +112,7 @@ func engagementFeed(s *Sandbox, c *call) reply {
 	messages, more := []engagementMessage{}, false
 	s.view(func(st *state) {
 		for _, m := range st.Engagement.Messages {
-			if m.Sequence <= after || m.UpdatedAt.Before(since) {
+			if m.Audience.Type != audienceGlobal || m.Sequence <= after || m.UpdatedAt.Before(since) {
 				continue
 			}
 			if more = len(messages) == limit; more {
@@ -130,8 +138,11 @@ type messageRequest struct {
 	Source     string              `json:"source"`
 	ExternalID string              `json:"external_id"`
 	Audience   *engagementAudience `json:"audience"`
+	Campaign   *string             `json:"campaign"`
 	Title      string              `json:"title"`
 	Body       string              `json:"body"`
+	Locale     *string             `json:"locale"`
+	Variants   json.RawMessage     `json:"variants"`
 	Deeplink   *string             `json:"deeplink"`
 	Expiry     *time.Time          `json:"expiry"`
 	Category   string              `json:"category"`
@@ -149,17 +160,21 @@ func (r messageRequest) problems() []fieldError {
 	switch {
 	case r.Audience == nil:
 		bad = append(bad, fieldError{"audience", "required", "must be given"})
-	case r.Audience.Type == "customers" && len(distinct(r.Audience.IDs)) == 0:
+	case r.Audience.Type == audienceCustomers && len(distinct(r.Audience.IDs)) == 0:
 		bad = append(bad, fieldError{"audience.ids", "required", "must name customers"})
-	case r.Audience.Type == "global" && len(r.Audience.IDs) > 0:
+	case r.Audience.Type == audienceGlobal && len(r.Audience.IDs) > 0:
 		bad = append(bad, fieldError{"audience.ids", "invalid", "must not be given for a global message"})
-	case r.Audience.Type != "customers" && r.Audience.Type != "global":
+	case r.Audience.Type != audienceCustomers && r.Audience.Type != audienceGlobal:
 		bad = append(bad, fieldError{"audience.type", "invalid", "must be one of global, customers"})
+	}
+	if present(r.Variants) && objectOf(r.Variants) == nil {
+		bad = append(bad, fieldError{"variants", "invalid", "must be an object"})
 	}
 	return bad
 }
 
-// postMessage makes a campaign message. The same source and external_id again replaces it, as an edited campaign does.
+// postMessage makes a campaign message. The same source and external_id again replaces it, as an edited campaign does, and
+// brings a retracted one back. It is passed on as it came: a platform does not know our rules.
 func (s *Sandbox) postMessage(r *http.Request) reply {
 	var in messageRequest
 	if bad := decodeStrict(r, &in); bad != nil {
@@ -174,11 +189,15 @@ func (s *Sandbox) postMessage(r *http.Request) reply {
 	}
 	return s.update(func(tx *writer) reply {
 		m := engagementMessage{
-			ID: newID(), Source: in.Source, ExternalID: in.ExternalID, Audience: *in.Audience, Title: in.Title, Body: in.Body,
+			ID: newID(), Source: in.Source, ExternalID: in.ExternalID, Audience: *in.Audience, Campaign: in.Campaign,
+			Title: in.Title, Body: in.Body, Locale: in.Locale, Variants: in.Variants,
 			Deeplink: in.Deeplink, Expiry: in.Expiry, Category: in.Category, ImageURL: in.ImageURL, Pinned: in.Pinned,
 			Actions: in.Actions, PublishAt: in.PublishAt, CreatedAt: tx.now, UpdatedAt: tx.now,
 		}
 		old := tx.st.Engagement.find(func(o *engagementMessage) bool { return o.Source == m.Source && o.ExternalID == m.ExternalID })
+		if old != nil && old.Audience.Type != m.Audience.Type { // the feed it was in could not say that it is gone
+			return problem(http.StatusConflict, "audience-changed", "a message stays global, or to customers")
+		}
 		if old != nil {
 			m.ID, m.CreatedAt = old.ID, old.CreatedAt
 		}
@@ -186,7 +205,8 @@ func (s *Sandbox) postMessage(r *http.Request) reply {
 	})
 }
 
-// retractMessage takes a campaign back: the feed goes on showing it, with retracted_at.
+// retractMessage takes a campaign back: the neutral feed goes on showing it, with retracted_at, and Iterable does not show
+// it any more.
 func (s *Sandbox) retractMessage(r *http.Request) reply {
 	return s.update(func(tx *writer) reply {
 		old := tx.st.Engagement.find(func(o *engagementMessage) bool { return o.ID == r.PathValue("id") })

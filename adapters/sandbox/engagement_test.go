@@ -8,9 +8,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func (h *harness) campaigns(query string) answer {
+	h.t.Helper()
+	return h.do("GET", "/engagement/messages"+query, "", "Authorization", "Bearer "+h.cfg.EngagementAPIKey)
+}
+
 func (h *harness) feed(query string) (titles []string, next any, latest string) {
 	h.t.Helper()
-	a := h.do("GET", "/engagement/messages"+query, "")
+	a := h.campaigns(query)
 	require.Equal(h.t, 200, a.status, a.body)
 	body := a.json(h.t)
 	for _, m := range body["messages"].([]any) {
@@ -32,7 +37,8 @@ func TestEngagementMessage(t *testing.T) {
 	h := start(t)
 	a := h.do("POST", "/_sandbox/messages", `{"source":"crm","external_id":"c-1","audience":{"type":"customers","ids":["ada"]},"title":"Hi",
 		"body":"There","deeplink":"app://orders/42","expiry":"2026-12-01T00:00:00Z","category":"promotions","image_url":null,
-		"pinned":true,"actions":[{"label":"Go"}],"publish_at":null}`)
+		"pinned":true,"actions":[{"label":"Go"}],"publish_at":null,"campaign":"spring","locale":"en",
+		"variants":{"de":{"title":"Hallo"}}}`)
 	require.Equal(t, 201, a.status, a.body)
 	m := a.json(t)
 	require.NotEmpty(t, m["id"])
@@ -40,17 +46,21 @@ func TestEngagementMessage(t *testing.T) {
 	at := "2026-11-22T10:00:00Z"
 	require.Equal(t, map[string]any{
 		"source": "crm", "external_id": "c-1", "audience": map[string]any{"type": "customers", "ids": []any{"ada"}},
+		"campaign": "spring", "locale": "en", "variants": map[string]any{"de": map[string]any{"title": "Hallo"}},
 		"title": "Hi", "body": "There", "deeplink": "app://orders/42", "expiry": "2026-12-01T00:00:00Z", "category": "promotions",
 		"image_url": nil, "pinned": true, "actions": []any{map[string]any{"label": "Go"}}, "publish_at": nil,
 		"created_at": at, "updated_at": at, "retracted_at": nil, "sequence": 1.0,
 	}, m)
 	generated := h.message("x", "")
+	require.Nil(t, generated["variants"])
 	require.Equal(t, "sandbox", generated["source"])
 	require.NotEmpty(t, generated["external_id"])
 	for _, bad := range []string{`{}`, `{"title":"x","audience":{"type":"all"}}`, `{"title":"x","audience":{"type":"customers"}}`,
-		`{"title":"x","audience":{"type":"global"},"extra":1}`, `{"title":"x","audience":{"type":"global"},"expiry":"soon"}`} {
+		`{"title":"x","audience":{"type":"global"},"extra":1}`, `{"title":"x","audience":{"type":"global"},"variants":[]}`, `{"title":"x","audience":{"type":"global"},"expiry":"soon"}`} {
 		require.Equal(t, 400, h.do("POST", "/_sandbox/messages", bad).status, bad)
 	}
+	a = h.do("POST", "/_sandbox/messages", `{"source":"crm","external_id":"c-1","audience":{"type":"global"},"title":"Hi"}`)
+	require.Equal(t, 409, a.status, "no feed could say that the other one has it now")
 }
 
 func TestEngagementFeedPagesThroughChanges(t *testing.T) {
@@ -82,15 +92,17 @@ func TestEngagementFeedPagesThroughChanges(t *testing.T) {
 	titles, _, _ = h.feed("?updated_since=" + h.clock.Now().Format(time.RFC3339))
 	require.Equal(t, []string{"m1 edited"}, titles)
 	for _, query := range []string{"?limit=0", "?limit=201", "?cursor=x", "?updated_since=x"} {
-		require.Equal(t, 400, h.do("GET", "/engagement/messages"+query, "").status, query)
+		require.Equal(t, 400, h.campaigns(query).status, query)
 	}
 }
 
 func TestEngagementKeyAndFaults(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *Config) { c.EngagementAPIKey = "key" })
+	h := start(t)
 	require.Equal(t, 401, h.do("GET", "/engagement/messages", "").status)
-	require.Equal(t, 200, h.do("GET", "/engagement/messages", "", "Authorization", "Bearer key").status)
+	require.Equal(t, 200, h.campaigns("").status)
 	h.fault(`{"target":"engagement","calls":"read","kind":"status","status":500}`)
-	require.Equal(t, 500, h.do("GET", "/engagement/messages", "", "Authorization", "Bearer key").status)
+	require.Equal(t, 500, h.campaigns("").status)
+	open := start(t, func(c *Config) { c.EngagementAPIKey = "" })
+	require.Equal(t, 200, open.do("GET", "/engagement/messages", "").status)
 }

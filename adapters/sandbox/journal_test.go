@@ -37,13 +37,15 @@ func TestStateSurvivesACrash(t *testing.T) {
 	h.receipt("ada", emailPurpose, "CONFIRMED")
 	h.oneSignal("PATCH", "/subscriptions_by_token/AndroidPush/t1", `{"subscription":{"enabled":false}}`)
 	h.do("POST", "/_sandbox/messages", `{"audience":{"type":"global"},"title":"Hello"}`)
+	h.personal("You", `,"locale":"en","variants":{"de":{"title":"Du"}}`)
 	before := h.customer("ada")
 	require.Equal(t, "subscribed", before.CRM.EmailMarketing)
 	h.crash()
 
 	again := start(t, kept(path), delayed(time.Hour), func(c *Config) { c.Clock = h.clock.Now })
 	require.Equal(t, before, again.customer("ada"))
-	require.Len(t, again.do("GET", "/engagement/messages", "").json(t)["messages"], 1)
+	require.Len(t, again.campaigns("").json(t)["messages"], 1)
+	require.Equal(t, map[string]any{"de": map[string]any{"title": "Du"}}, again.inApp("ada")[0].(map[string]any)["customPayload"].(map[string]any)["variants"])
 	again.crash() // once more, now with what waits in the snapshot
 
 	last := start(t, kept(path), func(c *Config) { c.Clock = h.clock.Now })

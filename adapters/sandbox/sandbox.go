@@ -48,7 +48,7 @@ func New(cfg Config) (*Sandbox, error) {
 		closed: make(chan struct{}), state: st, journal: journal,
 	}
 	s.requests = newRequestLog(s.cfg.RequestLogSize)
-	for _, v := range []*vendor{braze(), oneSignal(), oneTrust(), engagement()} {
+	for _, v := range []*vendor{braze(), oneSignal(), oneTrust(), engagement(), iterable()} {
 		s.mount(v)
 	}
 	s.mountControl()

@@ -27,7 +27,10 @@ type Config struct {
 	Namespace    string        // default "default"
 	UIAddress    string        // base URL of the Temporal UI for links, empty for none
 	StartTimeout time.Duration // how long a start may take before it counts as unreachable, default 5 s
-	Logger       *slog.Logger
+	// PullEvery bounds how old the campaigns here may be, and how long a delivery waits whose run could not be started;
+	// default 20 s.
+	PullEvery time.Duration
+	Logger    *slog.Logger
 }
 
 // Connection is a lazy connection: making one succeeds with Temporal down, and calls reconnect by themselves.
@@ -45,6 +48,9 @@ func Connect(cfg Config) (*Connection, error) {
 	}
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = 5 * time.Second
+	}
+	if cfg.PullEvery == 0 {
+		cfg.PullEvery = defaultPullEvery
 	}
 	c, err := client.NewLazyClient(client.Options{HostPort: cfg.Address, Namespace: cfg.Namespace, Logger: tlog.NewStructuredLogger(cfg.Logger),
 		// What we send is small and the server near: compressing it costs both sides more than it saves on the way.
@@ -79,7 +85,7 @@ func (c *Connection) Start(ctx context.Context, r ports.Run) error {
 			preferences.AttrOperation.ValueSet(r.Operation), preferences.AttrKind.ValueSet(string(r.Kind)),
 			preferences.AttrSource.ValueSet(string(r.Source)), preferences.AttrTargets.ValueSet(targets)),
 	}
-	err := c.start(ctx, options, preferences.ChangeInput{Operation: r.Operation, Run: r.Number})
+	err := c.start(ctx, options, preferences.ChangeWorkflow, preferences.InputFor(r))
 	var open *serviceerror.WorkflowExecutionAlreadyStarted
 	if err == nil || errors.As(err, &open) {
 		return nil
@@ -89,9 +95,9 @@ func (c *Connection) Start(ctx context.Context, r ports.Run) error {
 
 // start makes the search attributes and tries again when the namespace does not know them (yet): on a new cluster the
 // first change must not be refused because it was quicker than the first worker.
-func (c *Connection) start(ctx context.Context, options client.StartWorkflowOptions, in preferences.ChangeInput) error {
+func (c *Connection) start(ctx context.Context, options client.StartWorkflowOptions, workflow string, in any) error {
 	for {
-		_, err := c.client.ExecuteWorkflow(ctx, options, preferences.ChangeWorkflow, in)
+		_, err := c.client.ExecuteWorkflow(ctx, options, workflow, in)
 		var unknown *serviceerror.InvalidArgument
 		if !errors.As(err, &unknown) {
 			return err

@@ -12,14 +12,15 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"accord/workflows/inbox"
 	"accord/workflows/preferences"
 )
 
 // sweepEvery bounds how long a change waits whose run could not be started.
 const sweepEvery = 10 * time.Second
 
-// Setup makes the search attributes and the sweeper's schedule, and waits until both are usable. Repeating it changes
-// nothing. It fails while Temporal can't be reached.
+// Setup makes the search attributes and the schedules, and waits until they are usable. Repeating it changes nothing. It
+// fails while Temporal can't be reached.
 func (c *Connection) Setup(ctx context.Context) error {
 	if err := c.searchAttributes(ctx); err != nil {
 		return fmt.Errorf("search attributes: %w", err)
@@ -27,13 +28,19 @@ func (c *Connection) Setup(ctx context.Context) error {
 	if err := c.sweeper(ctx); err != nil {
 		return fmt.Errorf("sweeper's schedule: %w", err)
 	}
+	if err := c.inboxSchedules(ctx); err != nil {
+		return fmt.Errorf("the inbox's schedules: %w", err)
+	}
+	if err := c.metricsSchedule(ctx); err != nil {
+		return fmt.Errorf("the measures' schedule: %w", err)
+	}
 	return nil
 }
 
 func (c *Connection) searchAttributes(ctx context.Context) error {
 	want := map[string]enumspb.IndexedValueType{}
-	for _, k := range []temporal.SearchAttributeKey{preferences.AttrOperation, preferences.AttrKind, preferences.AttrSource,
-		preferences.AttrTargets, preferences.AttrOutcome} {
+	for _, k := range append(inbox.Attributes(), preferences.AttrOperation, preferences.AttrKind, preferences.AttrSource,
+		preferences.AttrTargets, preferences.AttrOutcome) {
 		want[k.GetName()] = k.GetValueType()
 	}
 	op := c.client.OperatorService()
@@ -56,15 +63,21 @@ func (c *Connection) searchAttributes(ctx context.Context) error {
 }
 
 func (c *Connection) sweeper(ctx context.Context) error {
-	spec := client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: sweepEvery}}}
-	action := &client.ScheduleWorkflowAction{ID: preferences.SweepSchedule, Workflow: preferences.SweepWorkflow,
-		TaskQueue: preferences.TaskQueue, Args: []any{preferences.SweepInput{}}, StaticSummary: "start runs for turns that have none"}
-	_, err := c.client.ScheduleClient().Create(ctx, client.ScheduleOptions{ID: preferences.SweepSchedule, Spec: spec, Action: action,
+	return c.schedule(ctx, preferences.SweepSchedule, sweepEvery, &client.ScheduleWorkflowAction{ID: preferences.SweepSchedule,
+		Workflow: preferences.SweepWorkflow, TaskQueue: preferences.TaskQueue, Args: []any{preferences.SweepInput{}},
+		StaticSummary: "start runs for turns that have none"})
+}
+
+// schedule runs the action every so often, but not while it still runs, and after an outage once, not for every time that
+// was missed. One that is there is brought up to date; an operator's pause stays.
+func (c *Connection) schedule(ctx context.Context, id string, every time.Duration, action *client.ScheduleWorkflowAction) error {
+	spec := client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: every}}}
+	_, err := c.client.ScheduleClient().Create(ctx, client.ScheduleOptions{ID: id, Spec: spec, Action: action,
 		Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, CatchupWindow: time.Minute})
 	if !errors.Is(err, temporal.ErrScheduleAlreadyRunning) {
 		return err
 	}
-	return c.client.ScheduleClient().GetHandle(ctx, preferences.SweepSchedule).Update(ctx, client.ScheduleUpdateOptions{
+	return c.client.ScheduleClient().GetHandle(ctx, id).Update(ctx, client.ScheduleUpdateOptions{
 		DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
 			s := in.Description.Schedule
 			s.Spec, s.Action = &spec, action

@@ -32,24 +32,39 @@ type table struct {
 	b     *testing.B
 	out   strings.Builder
 	w     *tabwriter.Writer
-	first string // name of the contender that the others are compared with
+	bases []string // names of the contenders that the others are compared with
 }
 
-func newTable(b *testing.B, unit, first string) *table {
+func newTable(b *testing.B, unit string, bases ...string) *table {
 	b.Helper()
-	t := &table{b: b, first: first}
+	t := &table{b: b, bases: bases}
 	t.w = tabwriter.NewWriter(&t.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t.w, "clients\t\t%s/s\tto %s\tp50 ms\tto %s\tp99 ms\tto %s\tcpu ms: own\tTemporal\tPostgres\t\n", unit, first, first, first)
+	fmt.Fprint(t.w, "clients\t\t")
+	for _, what := range []string{unit + "/s", "p50 ms", "p99 ms"} {
+		fmt.Fprint(t.w, what+"\t")
+		for _, base := range bases {
+			fmt.Fprintf(t.w, "to %s\t", base)
+		}
+	}
+	fmt.Fprint(t.w, "cpu ms: own\tTemporal\tPostgres\t\n")
 	return t
 }
 
-// add prints the rounds of all contenders; the first of them is what the others are held against.
+// add prints the rounds of all contenders; the first of them, one for each base, are what the others are held against.
 func (t *table) add(clients int, contenders []contender, measured [][]round) {
 	for i, c := range contenders {
-		rs, base := measured[i], measured[0]
-		fmt.Fprintf(t.w, "%d\t%s\t%.1f\t%s\t%.2f\t%s\t%.2f\t%s\t%s\t%s\t%s\t\n", clients, c.name,
-			median(rs, rate), times(i, ratio(rs, base, rate)), median(rs, millis(.5)), times(i, ratio(rs, base, millis(.5))),
-			median(rs, millis(.99)), times(i, ratio(rs, base, millis(.99))), spent(rs, own), spent(rs, temporalServer), spent(rs, postgresServer))
+		rs := measured[i]
+		fmt.Fprintf(t.w, "%d\t%s\t", clients, c.name)
+		for _, column := range []struct {
+			digits int
+			read   func(round) float64
+		}{{1, rate}, {2, millis(.5)}, {2, millis(.99)}} {
+			fmt.Fprintf(t.w, "%.*f\t", column.digits, median(rs, column.read))
+			for base := range t.bases {
+				fmt.Fprintf(t.w, "%s\t", times(i, base, ratio(rs, measured[base], column.read)))
+			}
+		}
+		fmt.Fprintf(t.w, "%s\t%s\t%s\t\n", spent(rs, own), spent(rs, temporalServer), spent(rs, postgresServer))
 	}
 }
 
@@ -62,8 +77,9 @@ func spent(rs []round, who process) string {
 	return fmt.Sprintf("%.1f", took)
 }
 
-func times(i int, r float64) string {
-	if i == 0 {
+// times is empty for what would be compared with itself.
+func times(i, base int, r float64) string {
+	if i == base {
 		return ""
 	}
 	return fmt.Sprintf("%.2f", r)

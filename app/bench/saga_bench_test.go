@@ -25,7 +25,12 @@ import (
 
 // BenchmarkSaga holds changes that reach three targets against a bare workflow with as many steps, all on one Temporal
 // server: two local activities and three parallel activities that do nothing, without search attributes, summaries, a
-// database or anything else. The worker's options and the eager start are the same.
+// database or anything else. The worker's options are the same. It is started in two ways, and each ratio is given to both:
+//
+//   - bare, eager start: with EnableEagerStart, as changes are; the strict comparison
+//   - bare, default start: the ordinary way, with the SDK's default options; its first task goes through the task queue
+//
+// Beside them take turns:
 //
 //   - use case: Service.Change until it knows the outcome; targets in memory, so what differs is the saga's own cost
 //   - HTTP: the same through the API, with a bearer token, on connections that stay open
@@ -50,23 +55,27 @@ func BenchmarkSaga(b *testing.B) {
 	others.issuer = issuer
 
 	contenders := []contender{
-		{name: "bare workflow", op: bare},
+		{name: "bare workflow, eager start", op: bare(true)},
+		{name: "bare workflow, default start", op: bare(false)},
 		{name: "use case", op: useCase(b, a, known)},
 		overHTTP(b, "HTTP", a.base, known),
 		overHTTP(b, "HTTP, vendors", base, others),
 	}
-	table := newTable(b, "changes", "bare")
+	const strict, ordinary, useCaseAt, httpAt = 0, 1, 2, 3 // places among the contenders
+	table := newTable(b, "changes", "eager", "default")
 	var notes []string
 	for _, clients := range clientCounts {
 		measured := rounds(b, clients, window(b), watched, contenders)
 		table.add(clients, contenders, measured)
-		for i := 1; i <= 2; i++ {
-			what := fmt.Sprintf("%s at %d clients, ", contenders[i].name, clients)
-			notes = append(notes, goal(b, what+"throughput", ratio(measured[i], measured[0], rate), .9, false),
-				goal(b, what+"p50", ratio(measured[i], measured[0], millis(.5)), 1.2, true))
+		for _, i := range []int{useCaseAt, httpAt} {
+			for _, base := range []int{strict, ordinary} {
+				what := fmt.Sprintf("%s at %d clients to %s, ", contenders[i].name, clients, contenders[base].name)
+				notes = append(notes, goal(b, what+"throughput", ratio(measured[i], measured[base], rate), .9, false),
+					goal(b, what+"p50", ratio(measured[i], measured[base], millis(.5)), 1.2, true))
+			}
 		}
 	}
-	notes = append(notes, shapes(b, a.runs.Client()), statements.perUnit(b, "use case", contenders[1].op))
+	notes = append(notes, shapes(b, a.runs.Client()), statements.perUnit(b, "use case", contenders[useCaseAt].op))
 	b.ReportMetric(0, "ns/op")
 	table.print(notes...)
 }
@@ -112,20 +121,22 @@ func patiently(ask func() error) error {
 
 const bareQueue, bareWorkflow = "bare", "bench.Bare"
 
-// startBare is what Temporal itself costs.
-func startBare(b *testing.B, cfg config.Config, c client.Client) func(context.Context) error {
+// startBare is what Temporal itself costs, with either way of starting.
+func startBare(b *testing.B, cfg config.Config, c client.Client) func(eager bool) func(context.Context) error {
 	b.Helper()
 	w := worker.New(c, bareQueue, compose.WorkerOptions(cfg, quiet()))
 	w.RegisterWorkflowWithOptions(fiveSteps, workflow.RegisterOptions{Name: bareWorkflow})
 	w.RegisterActivity(nothing)
 	require.NoError(b, w.Start())
 	b.Cleanup(w.Stop)
-	return func(ctx context.Context) error {
-		run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "bare/" + newID(), TaskQueue: bareQueue, EnableEagerStart: true}, bareWorkflow)
-		if err != nil {
-			return err
+	return func(eager bool) func(context.Context) error {
+		return func(ctx context.Context) error {
+			run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "bare/" + newID(), TaskQueue: bareQueue, EnableEagerStart: eager}, bareWorkflow)
+			if err != nil {
+				return err
+			}
+			return run.Get(ctx, nil)
 		}
-		return run.Get(ctx, nil)
 	}
 }
 

@@ -27,7 +27,10 @@ import (
 	"accord/adapters/temporal"
 	"accord/app/compose"
 	"accord/app/config"
+	"accord/app/inbox"
+	measures "accord/app/metrics"
 	app "accord/app/preferences"
+	"accord/app/stream"
 	"accord/domain/preference"
 	"accord/ports"
 	"accord/workflows/preferences"
@@ -102,6 +105,8 @@ type accord struct {
 	service *app.Service
 	db      *postgres.DB
 	runs    *temporal.Connection
+	inbox   *inbox.Service
+	handler http.Handler
 	issuer  *auth.DevIssuer
 	base    string // of the API
 }
@@ -111,7 +116,7 @@ func startAccord(b *testing.B, cfg config.Config, targets map[preference.Target]
 	a, catalogue := &accord{}, catalogueOf(b, cfg)
 	var err error
 	a.db, err = postgres.Open(b.Context(), postgres.Config{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseConns,
-		Catalogue: catalogue, Logger: quiet(), Tracer: tracer})
+		Catalogue: catalogue, Cards: httpapi.NewCards(), Logger: quiet(), Tracer: tracer})
 	require.NoError(b, err)
 	stop(b, "the store", func(context.Context) error { return a.db.Close() })
 	a.runs, err = temporal.Connect(temporal.Config{Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, Logger: quiet()})
@@ -123,6 +128,9 @@ func startAccord(b *testing.B, cfg config.Config, targets map[preference.Target]
 	a.service = app.New(app.Config{Accounts: a.db, Operations: a.db, Ledger: a.db, Outcomes: a.db, Runs: a.runs, Catalogue: catalogue,
 		GrantBudget: cfg.GrantBudget, Now: time.Now, NewID: newID, Logger: quiet()})
 	b.Cleanup(a.service.Close)
+	a.inbox = inbox.New(inbox.Config{Inboxes: a.db, Globals: a.db, Messages: a.db, Feeds: a.db, Deliveries: a.runs, Cards: httpapi.NewCards(),
+		Now: time.Now, Logger: quiet()})
+	b.Cleanup(a.inbox.Close)
 	a.serve(b, catalogue)
 	return a
 }
@@ -153,12 +161,16 @@ func (a *accord) serve(b *testing.B, catalogue *preference.Catalogue) {
 	require.NoError(b, err)
 	verifier, err := a.issuer.Verifier()
 	require.NoError(b, err)
-	handler, err := httpapi.New(httpapi.Config{Preferences: a.service, Operators: a.service, Verifier: verifier, Catalogue: catalogue,
-		Metrics: prometheus.NewRegistry(), Logger: quiet(), Build: "bench"})
+	measured := measures.New(measures.Config{Store: a.db, Catalogue: catalogue, Now: time.Now, Logger: quiet()})
+	stop(b, "the measures", measured.Close)
+	streams := stream.New(stream.Config{Events: a.db, Standings: a.db, Inbox: a.inbox, Logger: quiet()})
+	b.Cleanup(streams.Close)
+	a.handler, err = httpapi.New(httpapi.Config{Preferences: a.service, Operators: a.service, Inbox: a.inbox, Messages: a.inbox, LinkTargets: a.inbox,
+		Engagement: measured, Streams: streams, Verifier: verifier, Catalogue: catalogue, Metrics: prometheus.NewRegistry(), Logger: quiet(), Build: "bench"})
 	require.NoError(b, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
-	server := httpapi.NewServer(handler, ln.Addr().String())
+	server := httpapi.NewServer(a.handler, ln.Addr().String())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ln) }()
 	stop(b, "the API", func(ctx context.Context) error {

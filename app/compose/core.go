@@ -11,9 +11,12 @@ import (
 
 	"github.com/google/uuid"
 
+	httpapi "accord/adapters/http"
 	"accord/adapters/postgres"
 	"accord/adapters/temporal"
 	"accord/app/config"
+	"accord/app/inbox"
+	measures "accord/app/metrics"
 	app "accord/app/preferences"
 	"accord/domain/preference"
 )
@@ -26,6 +29,8 @@ type core struct {
 	db        *postgres.DB
 	temporal  *temporal.Connection
 	metrics   *metrics
+	inbox     *inbox.Service
+	measures  *measures.Service
 }
 
 // openCore connects to Postgres, which must be there and migrated, and prepares the connection to Temporal, which need
@@ -41,7 +46,7 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 			err = errors.Join(err, c.close())
 		}
 	}()
-	c.db, err = postgres.Open(ctx, postgres.Config{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseConns, Catalogue: catalogue, Logger: log})
+	c.db, err = postgres.Open(ctx, postgres.Config{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseConns, Catalogue: catalogue, Cards: httpapi.NewCards(), Logger: log})
 	if err != nil {
 		return c, fmt.Errorf("database: %w", err)
 	}
@@ -52,22 +57,46 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 	if pending {
 		return c, errors.New("database: migrations are pending; run `accord migrate` first")
 	}
-	c.temporal, err = temporal.Connect(temporal.Config{Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, UIAddress: cfg.TemporalUI, Logger: log})
+	c.temporal, err = temporal.Connect(temporal.Config{Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, UIAddress: cfg.TemporalUI,
+		PullEvery: cfg.Inbox.PullEvery, Logger: log})
 	if err != nil {
 		return c, err
 	}
 	c.metrics.watchOperations(c.db)
-	return c, nil
+	c.measures = measures.New(measures.Config{Store: c.db, Catalogue: catalogue, Now: time.Now, Logger: log})
+	return c, c.openInbox()
 }
 
-func (c *core) close() error {
+// openInbox builds the use cases of the inbox. API and worker of one process share them, and so what they know of it.
+func (c *core) openInbox() error {
+	campaigns, customers, err := engagement(c.cfg.Vendors, c.log, c.metrics)
+	if err != nil {
+		return err
+	}
+	i := c.cfg.Inbox
+	c.inbox = inbox.New(inbox.Config{Inboxes: c.db, Globals: c.db, Messages: c.db, Feeds: c.db, Campaigns: campaigns, Customers: customers,
+		Deliveries: c.temporal, Cards: httpapi.NewCards(), Now: time.Now, Logger: c.log, Limits: inbox.Limits{MaxAge: i.MaxAge, OwnTTL: i.OwnTTL,
+			PullBudget: i.PullBudget, Pulls: i.Pulls, RefreshBudget: i.RefreshBudget, RefreshEvery: i.RefreshEvery, RefreshBurst: i.RefreshBurst,
+			Retention: i.Retention}})
+	return nil
+}
+
+func (c *core) close() (err error) {
+	if c.inbox != nil {
+		c.inbox.Close()
+	}
+	if c.measures != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.StopTimeout)
+		defer cancel()
+		err = c.measures.Close(ctx) // what was noted last
+	}
 	if c.temporal != nil {
 		c.temporal.Close()
 	}
 	if c.db != nil {
-		return c.db.Close()
+		err = errors.Join(err, c.db.Close())
 	}
-	return nil
+	return err
 }
 
 // service builds the use cases.

@@ -57,6 +57,8 @@ func vendorEnv(cfg config.Config) [][2]string {
 		{"ACCORD_ONETRUST_URL", v.OneTrustURL}, {"ACCORD_ONETRUST_CLIENT_ID", v.OneTrustClientID},
 		{"ACCORD_ONETRUST_CLIENT_SECRET", v.OneTrustClientSecret.Reveal()},
 		{"ACCORD_ONETRUST_REQUEST_INFORMATION", v.OneTrustRequestInformation.Reveal()}, {"ACCORD_ONETRUST_PURPOSES", pairs(v.OneTrustPurposes)},
+		{"ACCORD_CAMPAIGN_FEED_URL", v.CampaignFeedURL}, {"ACCORD_CAMPAIGN_FEED_KEY", v.CampaignFeedKey.Reveal()},
+		{"ACCORD_ITERABLE_URL", v.IterableURL}, {"ACCORD_ITERABLE_API_KEY", v.IterableAPIKey.Reveal()},
 	}
 }
 

@@ -15,13 +15,27 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	vendors  *prometheus.HistogramVec
+	skipped  *prometheus.CounterVec
+	streams  prometheus.Gauge
+	ended    *prometheus.CounterVec
+	told     *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), vendors: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "accord_vendor_call_duration_seconds", Help: "Calls to a target, by outcome: ok, or the code of the failure.",
-		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}, []string{"target", "outcome"})}
-	m.registry.MustRegister(m.vendors, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}, []string{"target", "outcome"}),
+		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "accord_engagement_messages_skipped_total", Help: "Messages read from the engagement platform that are not for the inbox, by feed and reason, once per reading.",
+		}, []string{"feed", "reason"}),
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{Name: "accord_streams_open", Help: "Streams that are open."}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "accord_streams_ended_total", Help: "Streams that have ended, by why: closed, drained, replaced or slow.",
+		}, []string{"why"}),
+		told: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "accord_stream_words_total", Help: "Events that streams were told, by kind.",
+		}, []string{"kind"})}
+	m.registry.MustRegister(m.vendors, m.skipped, m.streams, m.ended, m.told, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -68,3 +82,15 @@ func (o *openOperations) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, age, string(s))
 	}
 }
+
+// Opened, Ended and Told implement stream.Measures.
+func (m *metrics) Opened() { m.streams.Inc() }
+
+// Ended counts a stream that is over.
+func (m *metrics) Ended(why string) {
+	m.streams.Dec()
+	m.ended.WithLabelValues(why).Inc()
+}
+
+// Told counts words that went out.
+func (m *metrics) Told(kind string, n int) { m.told.WithLabelValues(kind).Add(float64(n)) }

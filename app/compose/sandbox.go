@@ -63,6 +63,12 @@ func WithSandboxVendors(cfg config.Config) config.Config {
 	fill(&v.OneTrustClientID, sc.OneTrustClientID)
 	secret(&v.OneTrustClientSecret, sc.OneTrustClientSecret)
 	secret(&v.OneTrustRequestInformation, sc.CollectionPointToken())
+	if v.CampaignFeedURL == "" { // a feed of somebody's own may be one without a key
+		v.CampaignFeedURL = base + "/engagement"
+		secret(&v.CampaignFeedKey, sc.EngagementAPIKey)
+	}
+	fill(&v.IterableURL, base+"/iterable")
+	secret(&v.IterableAPIKey, sc.IterableAPIKey)
 	if len(v.BrazeGroups) == 0 {
 		v.BrazeGroups = map[string]string{}
 		for _, ch := range sc.Channels {

@@ -14,6 +14,7 @@ import (
 	"accord/adapters/auth"
 	httpapi "accord/adapters/http"
 	"accord/app/config"
+	"accord/app/stream"
 	"accord/ports"
 )
 
@@ -54,7 +55,13 @@ func (c *core) serveAPI(ctx context.Context, ln net.Listener, verifier ports.Tok
 	defer service.Close()
 	stopWaiting := context.AfterFunc(ctx, service.StopWaiting) // a drain must not take as long as the longest wait
 	defer stopWaiting()
-	hc := httpapi.Config{Preferences: service, Operators: service, Verifier: verifier, Catalogue: c.catalogue,
+	streams := stream.New(stream.Config{Events: c.db, Standings: c.db, Inbox: c.inbox, Measures: c.metrics, Logger: c.log,
+		MaxStreams: c.cfg.Inbox.Streams, PerViewer: c.cfg.Inbox.StreamsPerViewer})
+	defer streams.Close()
+	endStreams := context.AfterFunc(ctx, streams.StopAccepting) // streams never end by themselves
+	defer endStreams()
+	hc := httpapi.Config{Preferences: service, Operators: service, Inbox: c.inbox, Messages: c.inbox, LinkTargets: c.inbox,
+		Engagement: c.measures, Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
 		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Logger: c.log, Build: Build}
 	if dev != nil {
 		hc.Dev = &httpapi.DevTokens{Mint: dev.Mint, Keys: dev}

@@ -7,6 +7,8 @@ import (
 
 	"accord/adapters/cmp/onetrust"
 	"accord/adapters/crm/braze"
+	"accord/adapters/engagement/campaigns"
+	"accord/adapters/engagement/iterable"
 	"accord/adapters/outbound"
 	"accord/adapters/push/onesignal"
 	"accord/app/config"
@@ -67,4 +69,46 @@ func adapt(v config.Vendors, crmAPI, pushAPI, manage, receipts ports.VendorAPI) 
 		return nil, err
 	}
 	return map[preference.Target]ports.TargetSystem{preference.CRM: crm, preference.Push: push, preference.CMP: cmp}, nil
+}
+
+// maxFeedBody bounds one answer of a feed. In-app messages carry their HTML, campaigns may name many customers.
+const maxFeedBody = 16 << 20
+
+// engagement builds the feeds of the engagement platform, each behind its own rate limit and breaker. One that is not
+// configured is nil.
+func engagement(v config.Vendors, log *slog.Logger, m *metrics) (ports.CampaignFeed, ports.CustomerFeed, error) {
+	api := func(base string, rate float64, header, value string, badKey ...int) (ports.VendorAPI, error) {
+		c := outbound.Config{Target: ports.Engagement, BaseURL: base, Timeout: v.Timeout, Rate: rate, MaxBody: maxFeedBody,
+			CredentialStatuses: badKey, Logger: log, Observe: m.vendorCall}
+		if value != "" {
+			c.Authorize = func(h http.Header) { h.Set(header, value) }
+		}
+		return outbound.New(c)
+	}
+	var everybodys ports.CampaignFeed
+	if v.CampaignFeedURL != "" {
+		bearer := ""
+		if key := v.CampaignFeedKey.Reveal(); key != "" {
+			bearer = "Bearer " + key
+		}
+		feed, err := api(v.CampaignFeedURL, v.CampaignFeedRate, "Authorization", bearer, campaigns.CredentialStatuses...)
+		if err != nil {
+			return nil, nil, fmt.Errorf("campaign feed: %w", err)
+		}
+		everybodys = campaigns.New(feed, campaigns.Config{ReservedSources: []string{iterable.Source}, Logger: log,
+			Skipped: func() { m.skipped.WithLabelValues("campaigns", "nameless").Inc() }})
+	}
+	if v.IterableURL == "" {
+		return everybodys, nil, nil
+	}
+	own, err := api(v.IterableURL, v.IterableRate, "Api-Key", v.IterableAPIKey.Reveal(), iterable.CredentialStatuses...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("iterable: %w", err)
+	}
+	customers, err := iterable.New(own, iterable.Config{Platform: v.IterablePlatform, PackageName: v.IterablePackage,
+		NoEmbedded: !v.IterableEmbedded, Logger: log, Skipped: func(reason string) { m.skipped.WithLabelValues(iterable.Source, reason).Inc() }})
+	if err != nil {
+		return nil, nil, err
+	}
+	return everybodys, customers, nil
 }

@@ -13,6 +13,8 @@ import (
 	httpapi "accord/adapters/http"
 	"accord/app/config"
 	"accord/ports"
+	"accord/workflows/inbox"
+	upkeep "accord/workflows/metrics"
 	"accord/workflows/preferences"
 )
 
@@ -60,14 +62,23 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	}
 	w := worker.New(c.temporal.Client(), preferences.TaskQueue, WorkerOptions(c.cfg, c.log))
 	preferences.Register(w, acts)
-	if err := w.Start(); err != nil {
-		return fmt.Errorf("start worker: %w", err)
+	// Apart, so that a million inboxes to fill do not keep a change of somebody's preferences waiting.
+	own := worker.New(c.temporal.Client(), inbox.TaskQueue, upkeepOptions(c.cfg, c.log))
+	inbox.Register(own, &inbox.Activities{Upkeep: c.inbox, Now: time.Now, Logger: c.log})
+	upkeep.Register(own, &upkeep.Activities{Upkeep: c.measures})
+	for _, each := range []worker.Worker{w, own} {
+		if err := each.Start(); err != nil {
+			return fmt.Errorf("start worker: %w", err)
+		}
+		defer each.Stop()
 	}
-	defer w.Stop()
 	if _, err := acts.SweepNow(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn("first sweep failed; the schedule goes on", "error", err)
 	}
 	ready()
+	if _, err := c.inbox.PullCampaigns(ctx); err != nil && ctx.Err() == nil {
+		c.log.Warn("first reading of the campaign feed failed; the schedule goes on", "error", err)
+	}
 	<-ctx.Done()
 	return nil
 }
@@ -91,6 +102,17 @@ func WorkerOptions(cfg config.Config, log *slog.Logger) worker.Options {
 		WorkerStopTimeout:                       cfg.StopTimeout / 2,
 		DisableRegistrationAliasing:             true,
 		OnFatalError:                            func(err error) { log.Error("worker stopped", "error", err) },
+	}
+}
+
+// upkeepOptions are for what nobody waits for: a few at a time leave the connections to those who do.
+func upkeepOptions(cfg config.Config, log *slog.Logger) worker.Options {
+	return worker.Options{
+		MaxConcurrentActivityExecutionSize:     4,
+		MaxConcurrentWorkflowTaskExecutionSize: 16,
+		WorkerStopTimeout:                      cfg.StopTimeout / 2,
+		DisableRegistrationAliasing:            true,
+		OnFatalError:                           func(err error) { log.Error("worker stopped", "error", err) },
 	}
 }
 

@@ -78,6 +78,7 @@ type Config struct {
 	// How long a grant may take before it is compensated.
 	GrantBudget time.Duration `env:"ACCORD_GRANT_BUDGET" envDefault:"2m"`
 
+	Inbox   Inbox
 	Vendors Vendors
 
 	// How long a stop may take before it is cut short.
@@ -99,7 +100,33 @@ type Config struct {
 	unreadable []error
 }
 
-// Vendors says where the targets are and how to sign in there.
+// Inbox says how fresh the inbox is, and what that may cost the engagement platform.
+type Inbox struct {
+	// How old what is shown of the engagement platform may be before the feed says that it is stale.
+	MaxAge time.Duration `env:"ACCORD_INBOX_MAX_AGE" envDefault:"60s"`
+	// How often the campaign feed is read.
+	PullEvery time.Duration `env:"ACCORD_INBOX_PULL_EVERY" envDefault:"20s"`
+	// A customer's own messages are read from the engagement platform again when the inbox is read and they are older.
+	OwnTTL time.Duration `env:"ACCORD_INBOX_OWN_TTL" envDefault:"30s"`
+	// How long a reader waits for that; it goes on in the background.
+	PullBudget time.Duration `env:"ACCORD_INBOX_PULL_BUDGET" envDefault:"300ms"`
+	// Customers whose own messages are read at once, per process.
+	Pulls int `env:"ACCORD_INBOX_PULLS" envDefault:"32"`
+	// One more pull to refresh per viewer after this long.
+	RefreshEvery time.Duration `env:"ACCORD_INBOX_REFRESH_EVERY" envDefault:"5s"`
+	// So many of them at once.
+	RefreshBurst int `env:"ACCORD_INBOX_REFRESH_BURST" envDefault:"5"`
+	// How long a pull to refresh waits for the engagement platform.
+	RefreshBudget time.Duration `env:"ACCORD_INBOX_REFRESH_BUDGET" envDefault:"3s"`
+	// Streams open at once at most, per process.
+	Streams int `env:"ACCORD_STREAMS_MAX" envDefault:"20000"`
+	// Streams of one viewer open at once at most; a further one ends the oldest.
+	StreamsPerViewer int `env:"ACCORD_STREAMS_PER_VIEWER" envDefault:"20"`
+	// How long a message that has ended is kept for clients that ask what has changed.
+	Retention time.Duration `env:"ACCORD_INBOX_RETENTION" envDefault:"168h"`
+}
+
+// Vendors says where the targets and the engagement platform are and how to sign in there.
 type Vendors struct {
 	// How long one vendor call may take.
 	Timeout time.Duration `env:"ACCORD_VENDOR_TIMEOUT" envDefault:"5s"`
@@ -138,6 +165,27 @@ type Vendors struct {
 	OneTrustPurposes map[string]string `env:"ACCORD_ONETRUST_PURPOSES" envKeyValSeparator:"="`
 	// Calls to OneTrust per second at most, per process.
 	OneTrustRate float64 `env:"ACCORD_ONETRUST_RATE" envDefault:"300"`
+
+	// Address under which the engagement platform serves its campaign feed (docs/campaign-feed.md); empty for none.
+	CampaignFeedURL string `env:"ACCORD_CAMPAIGN_FEED_URL"`
+	// Bearer token for the campaign feed; empty for a feed without.
+	CampaignFeedKey Secret `env:"ACCORD_CAMPAIGN_FEED_KEY"`
+	// Calls to the campaign feed per second at most, per process.
+	CampaignFeedRate float64 `env:"ACCORD_CAMPAIGN_FEED_RATE" envDefault:"10"`
+
+	// Address of Iterable, where customers' own messages are; empty for none.
+	IterableURL string `env:"ACCORD_ITERABLE_URL"`
+	// Iterable's server-side API key.
+	IterableAPIKey Secret `env:"ACCORD_ITERABLE_API_KEY"`
+	// Calls to Iterable per second at most, per process. Reading one customer's messages takes two.
+	IterableRate float64 `env:"ACCORD_ITERABLE_RATE" envDefault:"100"`
+	// Whether Iterable's embedded messages are read beside the in-app messages.
+	IterableEmbedded bool `env:"ACCORD_ITERABLE_EMBEDDED" envDefault:"true"`
+	// App whose own messages Iterable adds to those for every app: iOS, Android, Web or OTT, together with the package;
+	// empty for none.
+	IterablePlatform string `env:"ACCORD_ITERABLE_PLATFORM"`
+	// That app's package name, as Iterable knows it.
+	IterablePackage string `env:"ACCORD_ITERABLE_PACKAGE"`
 }
 
 // Load reads the environment. What cannot be read is reported by Validate, together with everything else.
@@ -161,7 +209,7 @@ func bySetting(problem error) error {
 	if !errors.As(problem, &parse) {
 		return problem
 	}
-	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Vendors]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors]()} {
 		if field, ok := t.FieldByName(parse.Name); ok {
 			return fmt.Errorf("%s cannot be read: %w", field.Tag.Get("env"), parse.Err)
 		}
@@ -212,7 +260,8 @@ func (c Config) Validate(needs ...Need) error {
 		}
 	}
 	for setting, raw := range map[string]string{"ACCORD_BRAZE_URL": c.Vendors.BrazeURL, "ACCORD_ONESIGNAL_URL": c.Vendors.OneSignalURL,
-		"ACCORD_ONETRUST_URL": c.Vendors.OneTrustURL, "ACCORD_ONETRUST_RECEIPTS_URL": c.Vendors.OneTrustReceiptsURL, "ACCORD_JWT_JWKS_URL": c.JWKSURL, "ACCORD_TEMPORAL_UI_URL": c.TemporalUI} {
+		"ACCORD_ONETRUST_URL": c.Vendors.OneTrustURL, "ACCORD_ONETRUST_RECEIPTS_URL": c.Vendors.OneTrustReceiptsURL,
+		"ACCORD_CAMPAIGN_FEED_URL": c.Vendors.CampaignFeedURL, "ACCORD_ITERABLE_URL": c.Vendors.IterableURL, "ACCORD_JWT_JWKS_URL": c.JWKSURL, "ACCORD_TEMPORAL_UI_URL": c.TemporalUI} {
 		if u, err := url.Parse(raw); raw != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
 			bad(setting, "must be an http or https address, not %q", raw)
 		}
@@ -222,16 +271,21 @@ func (c Config) Validate(needs ...Need) error {
 			bad(setting, "must be a port from 0 to 65535, not %d", port)
 		}
 	}
-	for setting, d := range map[string]time.Duration{"ACCORD_GRANT_BUDGET": c.GrantBudget, "ACCORD_VENDOR_TIMEOUT": c.Vendors.Timeout, "ACCORD_STOP_TIMEOUT": c.StopTimeout} {
+	for setting, d := range map[string]time.Duration{"ACCORD_GRANT_BUDGET": c.GrantBudget, "ACCORD_VENDOR_TIMEOUT": c.Vendors.Timeout, "ACCORD_STOP_TIMEOUT": c.StopTimeout,
+		"ACCORD_INBOX_OWN_TTL": c.Inbox.OwnTTL, "ACCORD_INBOX_PULL_BUDGET": c.Inbox.PullBudget, "ACCORD_INBOX_REFRESH_EVERY": c.Inbox.RefreshEvery,
+		"ACCORD_INBOX_REFRESH_BUDGET": c.Inbox.RefreshBudget, "ACCORD_INBOX_RETENTION": c.Inbox.Retention} {
 		if d <= 0 {
 			bad(setting, "must be longer than zero, not %s", d)
 		}
 	}
-	for setting, rate := range map[string]float64{"ACCORD_BRAZE_RATE": c.Vendors.BrazeRate, "ACCORD_ONESIGNAL_RATE": c.Vendors.OneSignalRate, "ACCORD_ONETRUST_RATE": c.Vendors.OneTrustRate} {
+	for setting, rate := range map[string]float64{"ACCORD_BRAZE_RATE": c.Vendors.BrazeRate, "ACCORD_ONESIGNAL_RATE": c.Vendors.OneSignalRate, "ACCORD_ONETRUST_RATE": c.Vendors.OneTrustRate,
+		"ACCORD_CAMPAIGN_FEED_RATE": c.Vendors.CampaignFeedRate, "ACCORD_ITERABLE_RATE": c.Vendors.IterableRate} {
 		if rate <= 0 {
 			bad(setting, "must be more than zero, not %g", rate)
 		}
 	}
+	c.Inbox.check(bad)
+	c.Vendors.engagement(bad)
 	if _, err := url.Parse(c.DatabaseURL.Reveal()); err != nil {
 		bad("ACCORD_DATABASE_URL", "must be a URL such as postgres://user:password@host/database")
 	}
@@ -248,6 +302,37 @@ func (c Config) Validate(needs ...Need) error {
 		bad("ACCORD_CHANNELS", "%v", err)
 	}
 	return errors.Join(problems...)
+}
+
+// check holds the times against each other: what is read less often than it may be old would be stale all the time.
+func (i Inbox) check(bad func(setting, format string, args ...any)) {
+	if i.PullEvery < time.Second {
+		bad("ACCORD_INBOX_PULL_EVERY", "must be at least 1s, not %s", i.PullEvery)
+	}
+	for setting, every := range map[string]time.Duration{"ACCORD_INBOX_PULL_EVERY": i.PullEvery, "ACCORD_INBOX_OWN_TTL": i.OwnTTL} {
+		if every >= i.MaxAge {
+			bad(setting, "must be shorter than ACCORD_INBOX_MAX_AGE, which is %s, not %s", i.MaxAge, every)
+		}
+	}
+	for setting, n := range map[string]int{"ACCORD_INBOX_PULLS": i.Pulls, "ACCORD_INBOX_REFRESH_BURST": i.RefreshBurst,
+		"ACCORD_STREAMS_MAX": i.Streams, "ACCORD_STREAMS_PER_VIEWER": i.StreamsPerViewer} {
+		if n < 1 {
+			bad(setting, "must be at least 1, not %d", n)
+		}
+	}
+}
+
+// engagement checks what both feeds need; neither is needed itself.
+func (v Vendors) engagement(bad func(setting, format string, args ...any)) {
+	if v.IterableURL != "" && v.IterableAPIKey == "" {
+		bad("ACCORD_ITERABLE_API_KEY", "must be set, as ACCORD_ITERABLE_URL is")
+	}
+	if (v.IterablePlatform == "") != (v.IterablePackage == "") {
+		bad("ACCORD_ITERABLE_PACKAGE", "goes together with ACCORD_ITERABLE_PLATFORM")
+	}
+	if !slices.Contains([]string{"", "iOS", "Android", "Web", "OTT"}, v.IterablePlatform) {
+		bad("ACCORD_ITERABLE_PLATFORM", "must be iOS, Android, Web or OTT, not %q", v.IterablePlatform)
+	}
 }
 
 func (v Vendors) required(check func(setting, value string)) {

@@ -37,6 +37,41 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	}
 }
 
+func TestTheEngagementPlatformIsOptional(t *testing.T) {
+	t.Parallel()
+	c := config.Load(nil)
+	require.NoError(t, c.Validate())
+	require.Equal(t, []any{20 * time.Second, 30 * time.Second, time.Minute, true}, []any{c.Inbox.PullEvery, c.Inbox.OwnTTL, c.Inbox.MaxAge, c.Vendors.IterableEmbedded})
+	c = config.Load(map[string]string{"ACCORD_CAMPAIGN_FEED_URL": "https://feed.example/v1", "ACCORD_ITERABLE_URL": "https://api.iterable.com", "ACCORD_ITERABLE_API_KEY": "k"})
+	require.NoError(t, c.Validate())
+}
+
+func TestSettingsOfTheInboxAreChecked(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		set     map[string]string
+		problem string
+	}{
+		{map[string]string{"ACCORD_CAMPAIGN_FEED_URL": "feed.example"}, "ACCORD_CAMPAIGN_FEED_URL must be an http or https address"},
+		{map[string]string{"ACCORD_CAMPAIGN_FEED_RATE": "0"}, "ACCORD_CAMPAIGN_FEED_RATE must be more than zero"},
+		{map[string]string{"ACCORD_ITERABLE_URL": "ftp://x", "ACCORD_ITERABLE_API_KEY": "k"}, "ACCORD_ITERABLE_URL must be an http or https address"},
+		{map[string]string{"ACCORD_ITERABLE_URL": "https://api.iterable.com"}, "ACCORD_ITERABLE_API_KEY must be set"},
+		{map[string]string{"ACCORD_ITERABLE_RATE": "-1"}, "ACCORD_ITERABLE_RATE must be more than zero"},
+		{map[string]string{"ACCORD_ITERABLE_EMBEDDED": "perhaps"}, "ACCORD_ITERABLE_EMBEDDED cannot be read"},
+		{map[string]string{"ACCORD_ITERABLE_PLATFORM": "iOS"}, "ACCORD_ITERABLE_PACKAGE goes together"},
+		{map[string]string{"ACCORD_ITERABLE_PLATFORM": "ios", "ACCORD_ITERABLE_PACKAGE": "a.b"}, "ACCORD_ITERABLE_PLATFORM must be iOS"},
+		{map[string]string{"ACCORD_INBOX_PULL_EVERY": "500ms"}, "ACCORD_INBOX_PULL_EVERY must be at least 1s"},
+		{map[string]string{"ACCORD_INBOX_PULL_EVERY": "60s"}, "ACCORD_INBOX_PULL_EVERY must be shorter than ACCORD_INBOX_MAX_AGE"},
+		{map[string]string{"ACCORD_INBOX_MAX_AGE": "25s"}, "ACCORD_INBOX_OWN_TTL must be shorter"},
+		{map[string]string{"ACCORD_INBOX_OWN_TTL": "0s"}, "ACCORD_INBOX_OWN_TTL must be longer than zero"},
+		{map[string]string{"ACCORD_INBOX_OWN_TTL": "often"}, "ACCORD_INBOX_OWN_TTL cannot be read"},
+		{map[string]string{"ACCORD_INBOX_PULLS": "0"}, "ACCORD_INBOX_PULLS must be at least 1"},
+		{map[string]string{"ACCORD_INBOX_REFRESH_BURST": "0"}, "ACCORD_INBOX_REFRESH_BURST must be at least 1"},
+	} {
+		require.ErrorContains(t, config.Load(test.set).Validate(), test.problem)
+	}
+}
+
 func TestDefaultsAreTheDevelopmentCatalogue(t *testing.T) {
 	t.Parallel()
 	c := config.Load(nil)
@@ -67,7 +102,8 @@ func TestEveryChannelAndPurposeNeedsItsCounterpart(t *testing.T) {
 
 func TestSecretsAreNeverPrinted(t *testing.T) {
 	t.Parallel()
-	c := config.Load(map[string]string{"ACCORD_DATABASE_URL": "postgres://u:hunter2@h/d", "ACCORD_BRAZE_API_KEY": "hunter2"})
+	c := config.Load(map[string]string{"ACCORD_DATABASE_URL": "postgres://u:hunter2@h/d", "ACCORD_BRAZE_API_KEY": "hunter2",
+		"ACCORD_ITERABLE_API_KEY": "hunter2", "ACCORD_CAMPAIGN_FEED_KEY": "hunter2"})
 	asJSON, err := json.Marshal(c)
 	require.NoError(t, err)
 	var logged strings.Builder

@@ -15,7 +15,7 @@ import (
 //   - the answer is lost: the same key finds the same operation.
 func (s *Service) Change(ctx context.Context, c ports.ChangeCommand) (ports.ChangeResult, error) {
 	id := s.NewID()
-	var settled <-chan struct{}
+	var settled <-chan preference.Operation
 	unwatch := func() {}
 	defer func() { unwatch() }()
 	if c.Wait > 0 {
@@ -45,7 +45,8 @@ func (s *Service) Change(ctx context.Context, c ports.ChangeCommand) (ports.Chan
 	return result, nil
 }
 
-// accept is the one transaction that makes the change durable.
+// accept is the one transaction that makes the change durable. Where the change takes the turn it is begun with it, so that
+// its run need not; as long as no target has been touched it is told to be accepted.
 func (s *Service) accept(ctx context.Context, id string, c ports.ChangeCommand) (op preference.Operation, start *ports.Run, replayed bool, err error) {
 	request := preference.Request{ID: id, Change: c.Change, Source: c.Source, Actor: c.Actor, Origin: c.Origin, Key: c.Key,
 		Fingerprint: c.Fingerprint, IfMatch: c.IfMatch, Budget: s.GrantBudget}
@@ -56,9 +57,9 @@ func (s *Service) accept(ctx context.Context, id string, c ports.ChangeCommand) 
 			return err
 		}
 		op, replayed = *accepted, again
-		if turn, run := acc.Turn(); !again && turn == op.Number {
-			start = &ports.Run{Customer: op.Customer, Number: run, Operation: op.ID, Kind: op.Kind, Source: op.Source,
-				Targets: op.Targets, Summary: op.Change.Summary()}
+		if !again {
+			acc.BeginAhead(accepted)
+			start = ports.RunOf(acc, accepted)
 		}
 		return nil
 	})
@@ -86,10 +87,11 @@ func (s *Service) begin(ctx context.Context, op preference.Operation, r ports.Ru
 	return nil
 }
 
-// neverStarted closes a grant. The failed start may have happened all the same: whoever has the row first wins.
+// neverStarted closes a grant. The failed start may have happened all the same: when the run's first step was there
+// before, the change goes on; when it was not, no step starts any more, and the run finds the grant closed.
 func (s *Service) neverStarted(ctx context.Context, op preference.Operation) error {
-	err := s.Accounts.UpdateOperation(ctx, op.ID, func(acc *preference.Account, op *preference.Operation) error {
-		return acc.NeverStarted(op, s.Now())
+	err := s.Accounts.UpdateStill(ctx, op.ID, func(acc *preference.Account, op *preference.Operation, reached bool) error {
+		return acc.NeverStarted(op, reached, s.Now())
 	})
 	if f, is := fault.As(err); is && f.Code == "already-started" {
 		return nil
@@ -101,7 +103,7 @@ func (s *Service) neverStarted(ctx context.Context, op preference.Operation) err
 }
 
 // await waits until the operation settles or is parked, at most for the given time, and answers how far it is then.
-func (s *Service) await(ctx context.Context, op preference.Operation, settled <-chan struct{}, limit time.Duration, look bool) (preference.Operation, error) {
+func (s *Service) await(ctx context.Context, op preference.Operation, settled <-chan preference.Operation, limit time.Duration, look bool) (preference.Operation, error) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	var again <-chan time.Time
@@ -113,7 +115,10 @@ func (s *Service) await(ctx context.Context, op preference.Operation, settled <-
 			}
 		}
 		select {
-		case <-settled:
+		case outcome, known := <-settled:
+			if known { // it was settled in this process
+				return outcome, nil
+			}
 			// A closed channel stays closed. Were it early, only looking now and then would help.
 			settled, again, look = nil, time.Tick(50*time.Millisecond), true
 		case <-again:

@@ -28,6 +28,7 @@ type memory struct {
 	mu       sync.Mutex
 	standing preference.Standing
 	ops      map[string]*preference.Operation
+	reached  map[string]bool // operations of which a step has started
 }
 
 func (m *memory) load(key string) *preference.Account {
@@ -74,6 +75,10 @@ func (m *memory) UpdateOperation(_ context.Context, id string, fn func(*preferen
 	return m.update(a, func(a *preference.Account) error { return fn(a, op) })
 }
 
+func (m *memory) UpdateStill(ctx context.Context, id string, fn func(*preference.Account, *preference.Operation, bool) error) error {
+	return m.UpdateOperation(ctx, id, func(a *preference.Account, op *preference.Operation) error { return fn(a, op, m.reached[id]) })
+}
+
 func (m *memory) update(a *preference.Account, fn func(*preference.Account) error) error {
 	if err := fn(a); err != nil {
 		return err
@@ -97,18 +102,25 @@ func (m *memory) status(id string) preference.Status {
 // rig is the service over that memory, and a run executor that is counted.
 func rig(t *testing.T) (*preferences.Service, *memory, *mocks.MockRuns) {
 	t.Helper()
+	service, store, runs, outcomes := rigged(t)
+	outcomes.EXPECT().Watch(gomock.Any()).Return(make(chan preference.Operation), func() {}).AnyTimes()
+	return service, store, runs
+}
+
+func rigged(t *testing.T) (*preferences.Service, *memory, *mocks.MockRuns, *mocks.MockOutcomes) {
+	t.Helper()
 	catalogue, err := preference.NewCatalogue("email-marketing", preference.Channel{Key: "news"})
 	require.NoError(t, err)
 	ctrl := gomock.NewController(t)
-	store := &memory{standing: preference.Standing{Preferences: preference.Defaults(ada, catalogue)}, ops: map[string]*preference.Operation{}}
+	store := &memory{standing: preference.Standing{Preferences: preference.Defaults(ada, catalogue)}, ops: map[string]*preference.Operation{},
+		reached: map[string]bool{}}
 	outcomes, runs := mocks.NewMockOutcomes(ctrl), mocks.NewMockRuns(ctrl)
-	outcomes.EXPECT().Watch(gomock.Any()).Return(make(chan struct{}), func() {}).AnyTimes()
 	ids := 0
 	service := preferences.New(preferences.Config{Accounts: store, Operations: mocks.NewMockOperations(ctrl), Ledger: mocks.NewMockLedger(ctrl),
 		Outcomes: outcomes, Runs: runs, Catalogue: catalogue, GrantBudget: time.Minute, Now: func() time.Time { return now },
 		NewID: func() string { ids++; return fmt.Sprint("op-", ids) }, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(service.Close)
-	return service, store, runs
+	return service, store, runs, outcomes
 }
 
 func email(t *testing.T, status preference.EmailStatus, key string) ports.ChangeCommand {
@@ -124,7 +136,8 @@ func TestAGrantThatCanNotBeStartedIsRefusedAtOnceAndMayBeRepeated(t *testing.T) 
 	t.Parallel()
 	service, store, runs := rig(t)
 	run := ports.Run{Customer: ada, Number: 1, Operation: "op-1", Kind: preference.Grant, Source: preference.FromApp,
-		Targets: []preference.Target{preference.CRM, preference.CMP}, Summary: "e-mail marketing subscribed"}
+		Targets: []preference.Target{preference.CRM, preference.CMP}, Summary: "e-mail marketing subscribed",
+		Deadline: now.Add(time.Minute), Ahead: true}
 	runs.EXPECT().Start(gomock.Any(), run).Return(down()).Times(1)
 	_, err := service.Change(t.Context(), email(t, preference.Subscribed, "k"))
 	require.Equal(t, fault.Unavailable, fault.KindOf(err))
@@ -143,6 +156,46 @@ func TestAGrantThatCanNotBeStartedIsRefusedAtOnceAndMayBeRepeated(t *testing.T) 
 	require.Equal(t, "op-2", same.Operation.ID)
 }
 
+// The answer to a start was lost, and the run is at it: what it has written must not be forgotten.
+func TestAGrantWhoseRunWasStartedAfterAllGoesOn(t *testing.T) {
+	t.Parallel()
+	service, store, runs := rig(t)
+	runs.EXPECT().Start(gomock.Any(), gomock.Any()).DoAndReturn(func(_ context.Context, r ports.Run) error {
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		store.reached[r.Operation] = true
+		return down()
+	}).Times(1)
+	result, err := service.Change(t.Context(), email(t, preference.Subscribed, "k"))
+	require.NoError(t, err)
+	require.Equal(t, preference.Accepted, result.Operation.Status, "as far as is known")
+	require.Equal(t, preference.Running, store.status("op-1"))
+	again, err := service.Change(t.Context(), email(t, preference.Subscribed, "k"))
+	require.NoError(t, err)
+	require.True(t, again.Replayed)
+	require.Equal(t, "op-1", again.Operation.ID)
+}
+
+func TestWhoWaitsIsHandedTheOutcome(t *testing.T) {
+	t.Parallel()
+	service, store, runs, outcomes := rigged(t)
+	settled := make(chan preference.Operation, 1)
+	outcomes.EXPECT().Watch("op-1").Return(settled, func() {})
+	runs.EXPECT().Start(gomock.Any(), gomock.Any()).DoAndReturn(func(ctx context.Context, r ports.Run) error {
+		return store.UpdateOperation(ctx, r.Operation, func(a *preference.Account, op *preference.Operation) error {
+			err := a.Commit(op, now)
+			settled <- *op
+			return err
+		})
+	})
+	command := email(t, preference.Subscribed, "")
+	command.Wait = time.Minute
+	result, err := service.Change(t.Context(), command) // it would fail on a look: no operation is expected to be read
+	require.NoError(t, err)
+	require.Equal(t, preference.Applied, result.Operation.Status)
+	require.Equal(t, preference.Subscribed, result.View.Preferences.Email().Status)
+}
+
 func TestAWithdrawalIsAcceptedThoughItCanNotBeStarted(t *testing.T) {
 	t.Parallel()
 	service, store, runs := rig(t)
@@ -156,7 +209,7 @@ func TestAWithdrawalIsAcceptedThoughItCanNotBeStarted(t *testing.T) {
 	require.Equal(t, preference.Accepted, result.Operation.Status)
 	<-tried
 	service.Close()
-	require.Equal(t, preference.Accepted, store.status("op-1"), "the sweeper's from now on")
+	require.Equal(t, preference.Running, store.status("op-1"), "begun ahead, and the sweeper's from now on")
 	view, err := service.View(t.Context(), ada)
 	require.NoError(t, err)
 	require.Len(t, view.Holds, 1, "and nothing is sent meanwhile")

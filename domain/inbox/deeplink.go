@@ -131,6 +131,19 @@ func (p Pattern) compareSpecific(o Pattern) int {
 	return 0
 }
 
+// overlaps reports whether some link leads to both.
+func (p Pattern) overlaps(o Pattern) bool {
+	if p.scheme != o.scheme || len(p.segments) != len(o.segments) {
+		return false
+	}
+	for i, mine := range p.segments {
+		if theirs := o.segments[i]; mine != theirs && !strings.HasPrefix(mine, "{") && !strings.HasPrefix(theirs, "{") {
+			return false
+		}
+	}
+	return true
+}
+
 // LinkTarget is a place in the app that messages may link to.
 type LinkTarget struct {
 	Key     TargetKey
@@ -139,6 +152,7 @@ type LinkTarget struct {
 	// From and Until bound when it is active, Until not included; zero for no bound.
 	From, Until time.Time
 	UpdatedAt   time.Time
+	PatternAt   time.Time // when it got this pattern
 }
 
 // NewLinkTarget checks that the window is one.
@@ -177,7 +191,8 @@ type Links struct {
 func NewLinks(targets ...LinkTarget) *Links {
 	l := &Links{targets: slices.Clone(targets), byKey: make(map[TargetKey]LinkTarget, len(targets))}
 	slices.SortFunc(l.targets, func(a, b LinkTarget) int {
-		return cmp.Or(a.Pattern.compareSpecific(b.Pattern), cmp.Compare(a.Key, b.Key))
+		// Patterns of different lengths match no link both, but comparing them first makes it an order.
+		return cmp.Or(cmp.Compare(len(a.Pattern.segments), len(b.Pattern.segments)), a.Pattern.compareSpecific(b.Pattern), cmp.Compare(a.Key, b.Key))
 	})
 	for _, t := range targets {
 		l.byKey[t.Key] = t
@@ -214,6 +229,65 @@ func (l *Links) Resolve(link string) (LinkTarget, bool) {
 func (l *Links) Active(link string, now time.Time) bool {
 	t, ok := l.Resolve(link)
 	return ok && t.ActiveAt(now)
+}
+
+// StillActive reports whether a link that was found to lead to one of the targets may be handed out: one of them is still a
+// place that it leads to, and so is what says most about it now. A link does not go over to a wider pattern when its target
+// is taken away.
+func (l *Links) StillActive(link string, found []TargetKey, now time.Time) bool {
+	scheme, segments, ok := splitLink(link)
+	if !ok {
+		return false
+	}
+	first, still := true, false
+	for _, t := range l.targets {
+		if !t.Pattern.matches(scheme, segments) {
+			continue
+		}
+		active := t.ActiveAt(now)
+		if first && !active {
+			return false
+		}
+		first, still = false, still || active && slices.Contains(found, t.Key)
+	}
+	return still
+}
+
+func (l *Links) shadowed(t LinkTarget, now time.Time) bool {
+	for _, o := range l.targets {
+		if o.Key == t.Key {
+			break
+		}
+		if !o.ActiveAt(now) && o.Pattern.overlaps(t.Pattern) {
+			return true
+		}
+	}
+	return false
+}
+
+// CertainSince tells for which messages every link that was found to lead to the target is still active, so that none has
+// to be looked at again: those published since then, or none when ok is false. That takes that the target is active, with
+// the pattern that it had then, and that whatever says more about some of those links is active, too.
+func (l *Links) CertainSince(key TargetKey, now time.Time) (since time.Time, ok bool) {
+	t, ok := l.byKey[key]
+	if !ok || !t.ActiveAt(now) || l.shadowed(t, now) {
+		return time.Time{}, false
+	}
+	return t.PatternAt, true
+}
+
+// Related lists the target itself and all others that some link leads to as well as to it: a change of the one may change
+// where links of the others lead. A target that is not there is related to itself alone.
+func (l *Links) Related(key TargetKey) []TargetKey {
+	out := []TargetKey{key}
+	if t, ok := l.byKey[key]; ok {
+		for _, o := range l.targets {
+			if o.Key != key && o.Pattern.overlaps(t.Pattern) {
+				out = append(out, o.Key)
+			}
+		}
+	}
+	return out
 }
 
 // NextChange is when time alone makes some target active or inactive next, zero for never.

@@ -109,3 +109,124 @@ func FuzzLinks(f *testing.F) {
 		}
 	})
 }
+
+func TestATargetIsCertainWhileNothingMoreSpecificIsSwitchedOff(t *testing.T) {
+	t.Parallel()
+	target := func(key, pattern string, active bool) inbox.LinkTarget {
+		p, err := inbox.ParsePattern(pattern)
+		require.NoError(t, err)
+		return inbox.LinkTarget{Key: inbox.TargetKey(key), Pattern: p, Active: active}
+	}
+	any := target("any", "app://orders/{id}", true)
+	for name, tc := range map[string]struct {
+		others []inbox.LinkTarget
+		want   bool
+	}{
+		"alone":                          {want: true},
+		"more specific, switched off":    {others: []inbox.LinkTarget{target("last", "app://orders/last", false)}},
+		"more specific, active":          {others: []inbox.LinkTarget{target("last", "app://orders/last", true)}, want: true},
+		"elsewhere":                      {others: []inbox.LinkTarget{target("sale", "app://sale/{id}", false), target("page", "app://orders/{id}/x", false), target("web", "https://orders/last", false)}, want: true},
+		"the same, before it, inactive":  {others: []inbox.LinkTarget{target("aaa", "app://orders/{order}", false)}},
+		"less specific, switched off":    {others: []inbox.LinkTarget{target("page", "app://orders/{id}", false)}, want: true},
+		"the same, after it, and unused": {others: []inbox.LinkTarget{target("zzz", "app://orders/{order}", false)}, want: true},
+	} {
+		require.Equal(t, tc.want, certain(inbox.NewLinks(append(tc.others, any)...), "any"), name)
+	}
+	off := any
+	off.Active = false
+	require.False(t, certain(inbox.NewLinks(off), "any"))
+	require.False(t, certain(inbox.NewLinks(), "any"))
+	any.PatternAt = noon
+	since, ok := inbox.NewLinks(any).CertainSince("any", noon)
+	require.True(t, ok)
+	require.Equal(t, noon, since, "links from before led to another pattern")
+}
+
+func certain(l *inbox.Links, key inbox.TargetKey) bool {
+	_, ok := l.CertainSince(key, noon)
+	return ok
+}
+
+func TestALinkDoesNotGoOverToAnotherTarget(t *testing.T) {
+	t.Parallel()
+	target := func(key, pattern string, active bool) inbox.LinkTarget {
+		p, err := inbox.ParsePattern(pattern)
+		require.NoError(t, err)
+		return inbox.LinkTarget{Key: inbox.TargetKey(key), Pattern: p, Active: active}
+	}
+	found := []inbox.TargetKey{"last"}
+	wide := target("any", "app://orders/{id}", true)
+	still := func(targets ...inbox.LinkTarget) bool {
+		return inbox.NewLinks(targets...).StillActive("app://orders/last", found, noon)
+	}
+	require.True(t, still(wide, target("last", "app://orders/last", true)))
+	require.False(t, still(wide, target("last", "app://orders/last", false)), "switched off")
+	require.False(t, still(wide), "taken away")
+	require.False(t, still(wide, target("last", "app://orders/latest", true)), "moved elsewhere")
+	require.True(t, still(wide, target("last", "app://orders/{x}", true), target("new", "app://orders/last", true)), "described better")
+	require.False(t, still(wide, target("last", "app://orders/{x}", true), target("new", "app://orders/last", false)), "the better description is switched off")
+	require.False(t, inbox.NewLinks(wide).StillActive("orders", found, noon))
+}
+
+// TestCertainSaysWhatResolvingWould: a link that was found to lead to a target is active while the target is certain,
+// whatever has been put in or switched off since; and a change of a target concerns no link of one it is not related to.
+func TestCertainSaysWhatResolvingWould(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		segment := rapid.SampledFrom([]string{"a", "b", "{x}", "{y}"})
+		catalogue := map[inbox.TargetKey]inbox.LinkTarget{}
+		put := func(key inbox.TargetKey) {
+			text := "app://h"
+			for i := range rapid.IntRange(0, 2).Draw(t, "length") {
+				text += "/" + []string{segment.Draw(t, "segment"), rapid.SampledFrom([]string{"a", "b", "{z}"}).Draw(t, "segment")}[i]
+			}
+			p, err := inbox.ParsePattern(text)
+			require.NoError(t, err)
+			catalogue[key] = inbox.LinkTarget{Key: key, Pattern: p, Active: rapid.Bool().Draw(t, "active")}
+		}
+		all := func() *inbox.Links {
+			var list []inbox.LinkTarget
+			for _, t := range catalogue {
+				list = append(list, t)
+			}
+			return inbox.NewLinks(list...)
+		}
+		for _, key := range []inbox.TargetKey{"k1", "k2", "k3"} {
+			put(key)
+		}
+		before := all()
+		changed := rapid.SampledFrom([]inbox.TargetKey{"k1", "k2", "k3", "k4"}).Draw(t, "changed")
+		if rapid.Bool().Draw(t, "removed") {
+			delete(catalogue, changed)
+		} else {
+			put(changed)
+		}
+		after := all()
+		for _, link := range []string{"app://h", "app://h/a", "app://h/b", "app://h/c", "app://h/a/a", "app://h/a/b", "app://h/c/b", "app://h/c/c"} {
+			for _, key := range []inbox.TargetKey{"k1", "k2", "k3", "k4"} {
+				was, is := before.StillActive(link, []inbox.TargetKey{key}, noon), after.StillActive(link, []inbox.TargetKey{key}, noon)
+				if was != is {
+					require.Contains(t, append(after.Related(changed), before.Related(changed)...), key, link)
+				}
+				if found, ok := before.Resolve(link); ok && found.Key == key && key != changed && certain(after, key) {
+					require.True(t, is, "%s led to %s", link, key)
+				}
+			}
+		}
+	})
+}
+
+func TestTheOrderOfTargetsDoesNotDependOnHowTheyCame(t *testing.T) {
+	t.Parallel()
+	var targets []inbox.LinkTarget
+	for key, pattern := range map[string]string{"a": "app://x/{id}", "b": "app://x", "c": "app://x/y", "d": "app://{no"} {
+		if p, err := inbox.ParsePattern(pattern); err == nil {
+			targets = append(targets, inbox.LinkTarget{Key: inbox.TargetKey(key), Pattern: p, Active: true})
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		found, ok := inbox.NewLinks(rapid.Permutation(targets).Draw(t, "targets")...).Resolve("app://x/y")
+		require.True(t, ok)
+		require.Equal(t, inbox.TargetKey("c"), found.Key)
+	})
+}

@@ -109,6 +109,7 @@ type Message struct {
 	Expiry      time.Time   // until when, not included
 	RetractedAt time.Time   // zero while it is not
 	Fingerprint [32]byte    // of the draft it was made from
+	Added       int64       // version of the globals with which a global message began to show; 0 before, and for others
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }

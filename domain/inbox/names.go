@@ -24,10 +24,13 @@ const (
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
-func (id MessageID) String() string {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(id)*idSpread) //nolint:gosec // a bijection on all 64 bits
-	return idPrefix + idEncoding.EncodeToString(b[:])
+func (id MessageID) String() string { return string(id.Append(nil)) }
+
+// Append puts String at the end of b.
+func (id MessageID) Append(b []byte) []byte {
+	var raw [8]byte
+	binary.BigEndian.PutUint64(raw[:], uint64(id)*idSpread) //nolint:gosec // a bijection on all 64 bits
+	return idEncoding.AppendEncode(append(b, idPrefix...), raw[:])
 }
 
 // ParseMessageID takes back what String made. Anything else names no message: fault.NotFound.

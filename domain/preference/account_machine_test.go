@@ -92,10 +92,12 @@ func (m *machine) accepts(t *rapid.T) {
 	_, invalid := m.expected().Apply(r.Change, m.now, r.Source)
 
 	var op *Operation
-	var replayed bool
-	size := len(m.ops)
+	var replayed, ahead bool
+	size, free, wants := len(m.ops), m.turn == 0, rapid.Bool().Draw(t, "ahead")
 	err := m.update(t, r.Key, func(a *Account) (err error) {
-		op, replayed, err = a.Accept(r, m.now)
+		if op, replayed, err = a.Accept(r, m.now); err == nil && !replayed && wants {
+			ahead = a.BeginAhead(op)
+		}
 		return err
 	})
 	switch {
@@ -114,7 +116,9 @@ func (m *machine) accepts(t *rapid.T) {
 		require.NoError(t, err)
 		require.False(t, replayed)
 		require.Len(t, m.ops, size+1)
-		require.Equal(t, Accepted, m.ops[size].Status)
+		require.Equal(t, wants && free, ahead, "only where nobody else has the turn")
+		require.Equal(t, map[bool]Status{true: Running, false: Accepted}[ahead], m.ops[size].Status)
+		require.True(t, m.ops[size].StartedAt.IsZero())
 		require.NotEqual(t, tag, m.load("").Tag())
 	}
 	m.tags = append(m.tags, m.load("").Tag())
@@ -160,6 +164,11 @@ func (m *machine) works(t *rapid.T) {
 	case Accepted:
 		require.NoError(t, m.crashing(t, op.Number, func(a *Account, op *Operation) error { return a.Begin(op, m.run, m.now) }))
 	case Running:
+		if op.StartedAt.IsZero() && rapid.Bool().Draw(t, "asks") {
+			require.NoError(t, m.crashing(t, op.Number, func(a *Account, op *Operation) error { return a.Begin(op, m.run, m.now) }))
+			require.Equal(t, op.Kind == Grant && m.now.After(op.Deadline), m.op(op.Number).Status == Compensating)
+			return
+		}
 		m.reachesTargets(t, op)
 	case NeedsAttention:
 		var d Decision
@@ -210,7 +219,7 @@ func (m *machine) anything(t *rapid.T) {
 	number := rapid.Int64Range(1, m.lastNumber).Draw(t, "operation")
 	run := rapid.SampledFrom([]int64{m.run, m.run, m.run + 1}).Draw(t, "run")
 	d := rapid.SampledFrom([]Decision{RetryIt, CompensateIt, "", "other"}).Draw(t, "decision")
-	was := m.op(number)
+	was, reached := m.op(number), rapid.Bool().Draw(t, "reached")
 	entries := len(m.links)
 	call := rapid.SampledFrom([]string{"begin", "begin", "commit", "start compensation", "compensate", "park", "decide", "take", "never started"}).Draw(t, "call")
 	err := m.crashing(t, number, func(a *Account, op *Operation) error {
@@ -231,7 +240,7 @@ func (m *machine) anything(t *rapid.T) {
 			a.TakeDecision(op)
 			return nil
 		}
-		return a.NeverStarted(op, m.now)
+		return a.NeverStarted(op, reached, m.now)
 	})
 	if call == "begin" && !was.Status.Settled() && (m.run != run && err == nil) && m.turn == number {
 		t.Fatalf("run %d began what run %d holds", run, m.run)
@@ -246,11 +255,16 @@ func (m *machine) anything(t *rapid.T) {
 }
 
 func (m *machine) neverStarts(t *rapid.T) {
-	if m.lastNumber == 0 || m.ops[m.lastNumber-1].Status != Accepted {
+	if m.lastNumber == 0 || m.ops[m.lastNumber-1].Status.Settled() || !m.ops[m.lastNumber-1].StartedAt.IsZero() {
 		t.Skip("nothing has just been accepted")
 	}
-	was := m.op(m.lastNumber)
-	err := m.crashing(t, was.Number, func(a *Account, op *Operation) error { return a.NeverStarted(op, m.now) })
+	was, reached := m.op(m.lastNumber), rapid.Bool().Draw(t, "reached")
+	err := m.crashing(t, was.Number, func(a *Account, op *Operation) error { return a.NeverStarted(op, reached, m.now) })
+	if reached {
+		require.Equal(t, fault.Conflict, fault.KindOf(err), "something may have been written")
+		require.Equal(t, was, m.op(was.Number))
+		return
+	}
 	if was.Kind == Withdrawal {
 		require.Equal(t, fault.Conflict, fault.KindOf(err), "a withdrawal is never given up")
 		return

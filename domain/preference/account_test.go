@@ -281,7 +281,7 @@ func TestAGrantThatCouldNotBeStartedLeavesItsKeyFree(t *testing.T) {
 	t.Parallel()
 	s := newShelf()
 	neverStarted := func(number int64) error {
-		return s.step(t, number, func(a *Account, op *Operation) error { return a.NeverStarted(op, s.now) })
+		return s.step(t, number, func(a *Account, op *Operation) error { return a.NeverStarted(op, false, s.now) })
 	}
 	r := s.request(setEmail(t, Subscribed))
 	r.Key, r.Fingerprint = "k", "f"
@@ -314,7 +314,7 @@ func TestAWithdrawalIsNeverClosedAsNeverStarted(t *testing.T) {
 	t.Parallel()
 	s := newShelf()
 	s.accept(t, setEmail(t, Unsubscribed))
-	err := s.step(t, 1, func(a *Account, op *Operation) error { return a.NeverStarted(op, s.now) })
+	err := s.step(t, 1, func(a *Account, op *Operation) error { return a.NeverStarted(op, false, s.now) })
 	require.ErrorIs(t, err, fault.New(fault.Conflict, "withdrawal-goes-forward", ""))
 }
 

@@ -50,7 +50,7 @@ type Operation struct {
 	Targets     []Target
 	AcceptedAt  time.Time
 	Deadline    time.Time // grants only: compensated when not applied by then
-	StartedAt   time.Time
+	StartedAt   time.Time // zero until a run is known to have begun it, also when it was begun ahead of its run
 	SettledAt   time.Time
 	Before      Snapshot // what is expected while it waits in the queue, what held once it runs or is closed
 	After       Snapshot

@@ -21,9 +21,31 @@ func Tag(version, lastOpen int64) string {
 	return tag
 }
 
+// BeginAhead begins an operation that has just been accepted and has the turn, before there is a run: what it goes from
+// and to is fixed, and its first step may start without anybody asking here first. It has no StartedAt as long as nothing
+// but that is known about it. False, and nothing done, when somebody else has the turn.
+func (a *Account) BeginAhead(op *Operation) bool {
+	if op.Status != Accepted || a.turn != op.Number || a.run != op.Number {
+		return false
+	}
+	op.Status = Running // before and after are those that it was accepted with: nothing was ahead of it
+	a.touch(op)
+	return true
+}
+
+// WentAhead is called by the run that has tried to reach the targets of an operation begun ahead, before it asks by Begin
+// what has become of it: that its time is over by now is for the run to say, which knows the target that has taken it.
+func (a *Account) WentAhead(op *Operation) {
+	if op.ahead() {
+		op.goesOn()
+		a.touch(op)
+	}
+}
+
 // Begin is called by the run that holds the turn, before it works on an operation, and again after a crash. Afterwards
 // the operation is running, or further on. An operation that cannot start (its time is over, or it is not valid any
 // more on what was really applied before it) is compensated here, with no target touched; the caller goes on with Next.
+// One that was begun ahead may have touched targets already: when its time is over it is compensated step by step.
 // Errors: Conflict "turn-lost" when the run does not hold the turn.
 func (a *Account) Begin(op *Operation, run int64, now time.Time) error {
 	if op.Status.Settled() {
@@ -32,12 +54,20 @@ func (a *Account) Begin(op *Operation, run int64, now time.Time) error {
 	if a.run != run || a.turn != op.Number {
 		return fault.New(fault.Conflict, "turn-lost", "operation %d has the turn in run %d", a.turn, a.run)
 	}
-	if op.Status != Accepted {
-		return nil
-	}
 	now = now.UTC().Truncate(time.Microsecond)
-	if op.Kind == Grant && now.After(op.Deadline) {
-		return a.settle(op, Compensated, &consent.Reason{Code: "budget-exhausted", Detail: "its time was over before its turn came"}, nil, now)
+	late := op.Kind == Grant && now.After(op.Deadline)
+	switch {
+	case op.ahead() && late:
+		return a.StartCompensation(op, tooLate, now)
+	case op.ahead():
+		op.StartedAt = now
+		a.touch(op)
+		return nil
+	case op.Status != Accepted:
+		return nil
+	case late:
+		why := tooLate
+		return a.settle(op, Compensated, &why, nil, now)
 	}
 	after, err := a.prefs.Apply(op.Change, op.AcceptedAt, op.Source)
 	if f, is := fault.As(err); is {
@@ -49,6 +79,18 @@ func (a *Account) Begin(op *Operation, run int64, now time.Time) error {
 	op.Status, op.StartedAt = Running, now
 	a.touch(op)
 	return nil
+}
+
+var tooLate = consent.Reason{Code: "budget-exhausted", Detail: "its time was over before its turn came"}
+
+// ahead: it was begun with its acceptance, and no more is known.
+func (o *Operation) ahead() bool { return o.Status == Running && o.StartedAt.IsZero() }
+
+// goesOn fills in when an operation that was begun ahead has started: when it had the turn.
+func (o *Operation) goesOn() {
+	if o.ahead() {
+		o.StartedAt = o.AcceptedAt
+	}
 }
 
 // Next is the operation that the run shall work on after op is settled, nil when the turn was given back or now
@@ -74,6 +116,7 @@ func (a *Account) Commit(op *Operation, now time.Time) error {
 		return fault.New(fault.Conflict, "not-running", "a change that is %s cannot be applied", op.Status)
 	}
 	a.prefs = Restore(op.Customer, op.After, a.prefs.catalogue)
+	op.goesOn()
 	op.Reason = nil
 	return a.settle(op, Applied, nil, nil, now)
 }
@@ -93,6 +136,7 @@ func (a *Account) StartCompensation(op *Operation, why consent.Reason, now time.
 	if op.Reason == nil {
 		op.Reason = &why
 	}
+	op.goesOn()
 	op.Status, op.Decision = Compensating, ""
 	a.touch(op)
 	return nil
@@ -120,6 +164,7 @@ func (a *Account) Park(op *Operation, why consent.Reason, now time.Time) error {
 	case op.Status != Running || op.Kind != Withdrawal:
 		return fault.New(fault.Conflict, "not-running", "a %s that is %s cannot be parked", op.Kind, op.Status)
 	}
+	op.goesOn()
 	op.Status, op.Reason = NeedsAttention, &why
 	a.touch(op)
 	return a.record(op, consent.NeedsAttention, System, nil, now)
@@ -169,15 +214,16 @@ func (a *Account) TakeDecision(op *Operation) Decision {
 }
 
 // NeverStarted closes a grant whose run could not be started, so that the customer can be told at once. Its key is
-// free again, since nothing was done under it. Repeating it changes nothing. Errors: Conflict "already-started" when a
-// run has begun or closed it meanwhile, Conflict "withdrawal-goes-forward" for a withdrawal.
-func (a *Account) NeverStarted(op *Operation, now time.Time) error {
+// free again, since nothing was done under it. reached tells whether any step of it has started, and none may start until
+// what is done here is stored. Repeating it changes nothing. Errors: Conflict "already-started" when a run has begun,
+// reached a target or closed it meanwhile, Conflict "withdrawal-goes-forward" for a withdrawal.
+func (a *Account) NeverStarted(op *Operation, reached bool, now time.Time) error {
 	switch {
 	case op.Kind == Withdrawal:
 		return fault.New(fault.Conflict, "withdrawal-goes-forward", "a withdrawal waits until it can be started")
 	case op.Status == Compensated && op.StartedAt.IsZero() && op.Reason != nil && op.Reason.Code == neverStarted:
 		return nil
-	case op.Status != Accepted:
+	case reached || (op.Status != Accepted && !op.ahead()):
 		return fault.New(fault.Conflict, "already-started", "the operation has begun meanwhile")
 	}
 	op.Key, op.Fingerprint = "", ""
@@ -192,7 +238,7 @@ const neverStarted = "unavailable" // the reason's code
 func (a *Account) Expire(now time.Time) error {
 	for _, op := range a.Open() {
 		if op.Kind == Grant && op.Status == Accepted && op.Number != a.turn && now.After(op.Deadline) {
-			why := consent.Reason{Code: "budget-exhausted", Detail: "its time was over before its turn came"}
+			why := tooLate
 			if err := a.settle(op, Compensated, &why, nil, now); err != nil {
 				return err
 			}

@@ -277,6 +277,90 @@ func (mr *MockMessagesMockRecorder) Retract(ctx, id interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Retract", reflect.TypeOf((*MockMessages)(nil).Retract), ctx, id)
 }
 
+// MockInboxUpkeep is a mock of InboxUpkeep interface.
+type MockInboxUpkeep struct {
+	ctrl     *gomock.Controller
+	recorder *MockInboxUpkeepMockRecorder
+}
+
+// MockInboxUpkeepMockRecorder is the mock recorder for MockInboxUpkeep.
+type MockInboxUpkeepMockRecorder struct {
+	mock *MockInboxUpkeep
+}
+
+// NewMockInboxUpkeep creates a new mock instance.
+func NewMockInboxUpkeep(ctrl *gomock.Controller) *MockInboxUpkeep {
+	mock := &MockInboxUpkeep{ctrl: ctrl}
+	mock.recorder = &MockInboxUpkeepMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockInboxUpkeep) EXPECT() *MockInboxUpkeepMockRecorder {
+	return m.recorder
+}
+
+// CleanUp mocks base method.
+func (m *MockInboxUpkeep) CleanUp(ctx context.Context) (ports.CleanedUp, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "CleanUp", ctx)
+	ret0, _ := ret[0].(ports.CleanedUp)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// CleanUp indicates an expected call of CleanUp.
+func (mr *MockInboxUpkeepMockRecorder) CleanUp(ctx interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "CleanUp", reflect.TypeOf((*MockInboxUpkeep)(nil).CleanUp), ctx)
+}
+
+// Deliver mocks base method.
+func (m *MockInboxUpkeep) Deliver(ctx context.Context, id inbox.MessageID) (int, int, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Deliver", ctx, id)
+	ret0, _ := ret[0].(int)
+	ret1, _ := ret[1].(int)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// Deliver indicates an expected call of Deliver.
+func (mr *MockInboxUpkeepMockRecorder) Deliver(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Deliver", reflect.TypeOf((*MockInboxUpkeep)(nil).Deliver), ctx, id)
+}
+
+// PullCampaigns mocks base method.
+func (m *MockInboxUpkeep) PullCampaigns(ctx context.Context) (ports.CampaignPull, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "PullCampaigns", ctx)
+	ret0, _ := ret[0].(ports.CampaignPull)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// PullCampaigns indicates an expected call of PullCampaigns.
+func (mr *MockInboxUpkeepMockRecorder) PullCampaigns(ctx interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "PullCampaigns", reflect.TypeOf((*MockInboxUpkeep)(nil).PullCampaigns), ctx)
+}
+
+// ResumeDeliveries mocks base method.
+func (m *MockInboxUpkeep) ResumeDeliveries(ctx context.Context) (int, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ResumeDeliveries", ctx)
+	ret0, _ := ret[0].(int)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ResumeDeliveries indicates an expected call of ResumeDeliveries.
+func (mr *MockInboxUpkeepMockRecorder) ResumeDeliveries(ctx interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ResumeDeliveries", reflect.TypeOf((*MockInboxUpkeep)(nil).ResumeDeliveries), ctx)
+}
+
 // MockLinkTargets is a mock of LinkTargets interface.
 type MockLinkTargets struct {
 	ctrl     *gomock.Controller

@@ -81,6 +81,20 @@ func (mr *MockAccountsMockRecorder) UpdateOperation(ctx, operation, fn interface
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "UpdateOperation", reflect.TypeOf((*MockAccounts)(nil).UpdateOperation), ctx, operation, fn)
 }
 
+// UpdateStill mocks base method.
+func (m *MockAccounts) UpdateStill(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation, bool) error) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "UpdateStill", ctx, operation, fn)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// UpdateStill indicates an expected call of UpdateStill.
+func (mr *MockAccountsMockRecorder) UpdateStill(ctx, operation, fn interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "UpdateStill", reflect.TypeOf((*MockAccounts)(nil).UpdateStill), ctx, operation, fn)
+}
+
 // MockOperations is a mock of Operations interface.
 type MockOperations struct {
 	ctrl     *gomock.Controller
@@ -203,6 +217,21 @@ func (m *MockSteps) EXPECT() *MockStepsMockRecorder {
 	return m.recorder
 }
 
+// Begun mocks base method.
+func (m *MockSteps) Begun(ctx context.Context, operation string) (preference.Operation, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Begun", ctx, operation)
+	ret0, _ := ret[0].(preference.Operation)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Begun indicates an expected call of Begun.
+func (mr *MockStepsMockRecorder) Begun(ctx, operation interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Begun", reflect.TypeOf((*MockSteps)(nil).Begun), ctx, operation)
+}
+
 // Holders mocks base method.
 func (m *MockSteps) Holders(ctx context.Context, token string, except preference.CustomerID) ([]ports.Holder, error) {
 	m.ctrl.T.Helper()
@@ -233,12 +262,13 @@ func (mr *MockStepsMockRecorder) MarkStep(ctx, operation, t, s, code, maybeDone 
 }
 
 // StartStep mocks base method.
-func (m *MockSteps) StartStep(ctx context.Context, operation string, s ports.TargetStep) (ports.TargetStep, error) {
+func (m *MockSteps) StartStep(ctx context.Context, operation string, s ports.TargetStep) (ports.TargetStep, bool, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "StartStep", ctx, operation, s)
 	ret0, _ := ret[0].(ports.TargetStep)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
+	ret1, _ := ret[1].(bool)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
 }
 
 // StartStep indicates an expected call of StartStep.
@@ -341,22 +371,22 @@ func (m *MockOutcomes) EXPECT() *MockOutcomesMockRecorder {
 }
 
 // Announce mocks base method.
-func (m *MockOutcomes) Announce(ctx context.Context, operation string) {
+func (m *MockOutcomes) Announce(ctx context.Context, op preference.Operation) {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "Announce", ctx, operation)
+	m.ctrl.Call(m, "Announce", ctx, op)
 }
 
 // Announce indicates an expected call of Announce.
-func (mr *MockOutcomesMockRecorder) Announce(ctx, operation interface{}) *gomock.Call {
+func (mr *MockOutcomesMockRecorder) Announce(ctx, op interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Announce", reflect.TypeOf((*MockOutcomes)(nil).Announce), ctx, operation)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Announce", reflect.TypeOf((*MockOutcomes)(nil).Announce), ctx, op)
 }
 
 // Watch mocks base method.
-func (m *MockOutcomes) Watch(operation string) (<-chan struct{}, func()) {
+func (m *MockOutcomes) Watch(operation string) (<-chan preference.Operation, func()) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Watch", operation)
-	ret0, _ := ret[0].(<-chan struct{})
+	ret0, _ := ret[0].(<-chan preference.Operation)
 	ret1, _ := ret[1].(func())
 	return ret0, ret1
 }

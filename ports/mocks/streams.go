@@ -9,6 +9,7 @@ import (
 	ports "accord/ports"
 	context "context"
 	reflect "reflect"
+	time "time"
 
 	gomock "github.com/golang/mock/gomock"
 )
@@ -37,18 +38,18 @@ func (m *MockStreams) EXPECT() *MockStreamsMockRecorder {
 }
 
 // Open mocks base method.
-func (m *MockStreams) Open(ctx context.Context, viewer inbox.Viewer, lastID string) (ports.Stream, error) {
+func (m *MockStreams) Open(viewer inbox.Viewer, lastID string) (ports.Stream, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Open", ctx, viewer, lastID)
+	ret := m.ctrl.Call(m, "Open", viewer, lastID)
 	ret0, _ := ret[0].(ports.Stream)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // Open indicates an expected call of Open.
-func (mr *MockStreamsMockRecorder) Open(ctx, viewer, lastID interface{}) *gomock.Call {
+func (mr *MockStreamsMockRecorder) Open(viewer, lastID interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Open", reflect.TypeOf((*MockStreams)(nil).Open), ctx, viewer, lastID)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Open", reflect.TypeOf((*MockStreams)(nil).Open), viewer, lastID)
 }
 
 // MockStream is a mock of Stream interface.
@@ -87,10 +88,10 @@ func (mr *MockStreamMockRecorder) Close() *gomock.Call {
 }
 
 // Next mocks base method.
-func (m *MockStream) Next(ctx context.Context) (ports.Word, bool) {
+func (m *MockStream) Next(ctx context.Context) ([]ports.Word, bool) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Next", ctx)
-	ret0, _ := ret[0].(ports.Word)
+	ret0, _ := ret[0].([]ports.Word)
 	ret1, _ := ret[1].(bool)
 	return ret0, ret1
 }
@@ -99,4 +100,69 @@ func (m *MockStream) Next(ctx context.Context) (ports.Word, bool) {
 func (mr *MockStreamMockRecorder) Next(ctx interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Next", reflect.TypeOf((*MockStream)(nil).Next), ctx)
+}
+
+// Retry mocks base method.
+func (m *MockStream) Retry() time.Duration {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Retry")
+	ret0, _ := ret[0].(time.Duration)
+	return ret0
+}
+
+// Retry indicates an expected call of Retry.
+func (mr *MockStreamMockRecorder) Retry() *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Retry", reflect.TypeOf((*MockStream)(nil).Retry))
+}
+
+// Slow mocks base method.
+func (m *MockStream) Slow() {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "Slow")
+}
+
+// Slow indicates an expected call of Slow.
+func (mr *MockStreamMockRecorder) Slow() *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Slow", reflect.TypeOf((*MockStream)(nil).Slow))
+}
+
+// MockStandings is a mock of Standings interface.
+type MockStandings struct {
+	ctrl     *gomock.Controller
+	recorder *MockStandingsMockRecorder
+}
+
+// MockStandingsMockRecorder is the mock recorder for MockStandings.
+type MockStandingsMockRecorder struct {
+	mock *MockStandings
+}
+
+// NewMockStandings creates a new mock instance.
+func NewMockStandings(ctrl *gomock.Controller) *MockStandings {
+	mock := &MockStandings{ctrl: ctrl}
+	mock.recorder = &MockStandingsMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockStandings) EXPECT() *MockStandingsMockRecorder {
+	return m.recorder
+}
+
+// Standings mocks base method.
+func (m *MockStandings) Standings(ctx context.Context, asked []ports.StandingQuery) (ports.GlobalStanding, []ports.Standing, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Standings", ctx, asked)
+	ret0, _ := ret[0].(ports.GlobalStanding)
+	ret1, _ := ret[1].([]ports.Standing)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// Standings indicates an expected call of Standings.
+func (mr *MockStandingsMockRecorder) Standings(ctx, asked interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Standings", reflect.TypeOf((*MockStandings)(nil).Standings), ctx, asked)
 }

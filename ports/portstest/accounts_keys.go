@@ -88,8 +88,8 @@ func keyPerCustomer(t *testing.T, s Store) {
 func keyGivenBack(t *testing.T, s Store) {
 	first := keyed(Subscribe(ada), "key", "print")
 	Accept(t, s, ada, first)
-	require.NoError(t, s.UpdateOperation(t.Context(), first.ID, func(a *preference.Account, op *preference.Operation) error {
-		return a.NeverStarted(op, Noon)
+	require.NoError(t, s.UpdateStill(t.Context(), first.ID, func(a *preference.Account, op *preference.Operation, reached bool) error {
+		return a.NeverStarted(op, reached, Noon)
 	}))
 	require.Equal(t, preference.Compensated, operation(t, s, first.ID).Status)
 	id, replayed, err := accept(t.Context(), s, ada, keyed(Subscribe(ada), "key", "another"))

@@ -51,7 +51,7 @@ func progress(t *testing.T, s Store) {
 	Accept(t, s, ada, applied, compensated)
 	require.Equal(t, at{"crm": ports.TargetPending, "push": ports.TargetPending}, states(operation(t, s, applied.ID)))
 	Begin(t, s, applied.ID)
-	_, err := s.StartStep(t.Context(), applied.ID, ports.TargetStep{Target: preference.CRM, State: ports.TargetApplying})
+	_, _, err := s.StartStep(t.Context(), applied.ID, ports.TargetStep{Target: preference.CRM, State: ports.TargetApplying})
 	require.NoError(t, err)
 	require.NoError(t, s.MarkStep(t.Context(), applied.ID, preference.CRM, ports.TargetApplying, "rate-limited", false))
 	op := operation(t, s, applied.ID)
@@ -63,7 +63,7 @@ func progress(t *testing.T, s Store) {
 	require.Equal(t, at{"crm": ports.TargetApplied, "push": ports.TargetApplied}, states(operation(t, s, applied.ID)))
 
 	Begin(t, s, compensated.ID)
-	_, err = s.StartStep(t.Context(), compensated.ID, ports.TargetStep{Target: preference.CRM, State: ports.TargetApplying})
+	_, _, err = s.StartStep(t.Context(), compensated.ID, ports.TargetStep{Target: preference.CRM, State: ports.TargetApplying})
 	require.NoError(t, err)
 	require.NoError(t, s.MarkStep(t.Context(), compensated.ID, preference.CRM, ports.TargetRestored, "", true))
 	Compensate(t, s, compensated.ID)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"accord/domain/preference"
 )
 
 // soon is far more than an announcement takes, so that a busy machine fails no test.
@@ -21,6 +23,7 @@ func Outcomes(t *testing.T, open func(*testing.T) (here, there Store)) {
 		"who stopped is not told, and may stop twice":     stopped,
 		"an operation under way is none":                  underWay,
 		"an announcement of what nobody watches is ended": announcedToNobody,
+		"who settled it hands it over in its process":     handedOver,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -37,7 +40,7 @@ func announcedHere(t *testing.T, here, _ Store) {
 	defer stopSecond()
 	other, stopOther := here.Watch("op-y")
 	defer stopOther()
-	here.Announce(t.Context(), "op-x")
+	here.Announce(t.Context(), preference.Operation{ID: "op-x"})
 	within(t, soon, first, "the first watcher")
 	within(t, soon, second, "the second watcher")
 	select {
@@ -52,7 +55,7 @@ func announcedThere(t *testing.T, here, there Store) {
 	done, stop := here.Watch(r.ID)
 	defer stop()
 	Apply(t, there, ada, r)
-	there.Announce(t.Context(), r.ID)
+	there.Announce(t.Context(), preference.Operation{ID: r.ID})
 	within(t, soon, done, "the watcher in another process")
 }
 
@@ -88,7 +91,7 @@ func stopped(t *testing.T, here, _ Store) {
 	stop()
 	stays, stopStays := here.Watch("op-x")
 	defer stopStays()
-	here.Announce(t.Context(), "op-x")
+	here.Announce(t.Context(), preference.Operation{ID: "op-x"})
 	within(t, soon, stays, "the watcher that stays")
 	select {
 	case <-gone:
@@ -117,11 +120,28 @@ func underWay(t *testing.T, here, there Store) {
 }
 
 func announcedToNobody(t *testing.T, here, there Store) {
-	here.Announce(t.Context(), "op-x")
+	here.Announce(t.Context(), preference.Operation{ID: "op-x"})
 	done, stop := there.Watch("op-x")
 	defer stop()
-	here.Announce(t.Context(), "op-x") // may come before there listens
-	here.Announce(t.Context(), "op-y")
-	there.Announce(t.Context(), "op-x")
+	here.Announce(t.Context(), preference.Operation{ID: "op-x"}) // may come before there listens
+	here.Announce(t.Context(), preference.Operation{ID: "op-y"})
+	there.Announce(t.Context(), preference.Operation{ID: "op-x"})
 	within(t, soon, done, "the watcher")
+}
+
+func handedOver(t *testing.T, here, there Store) {
+	r := Subscribe(ada)
+	mine, stop := here.Watch(r.ID)
+	defer stop()
+	theirs, stopTheirs := there.Watch(r.ID)
+	defer stopTheirs()
+	Apply(t, here, ada, r)
+	op := operation(t, here, r.ID).Operation
+	here.Announce(t.Context(), op)
+	got, known := <-mine
+	require.True(t, known)
+	require.Equal(t, op, got)
+	_, more := <-mine
+	require.False(t, more, "and then it is closed")
+	within(t, soon, theirs, "the watcher in another process")
 }

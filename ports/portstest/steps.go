@@ -62,11 +62,13 @@ func noStep(t *testing.T, s Store) {
 func firstStepWins(t *testing.T, s Store) {
 	id := running(t, s)
 	first := aStep(preference.Off)
-	stored, err := s.StartStep(t.Context(), id, first)
+	stored, isFirst, err := s.StartStep(t.Context(), id, first)
 	require.NoError(t, err)
+	require.True(t, isFirst)
 	require.Equal(t, first, stored)
-	again, err := s.StartStep(t.Context(), id, aStep(preference.Neutral))
+	again, isFirst, err := s.StartStep(t.Context(), id, aStep(preference.Neutral))
 	require.NoError(t, err)
+	require.False(t, isFirst)
 	require.Equal(t, first, again)
 	_, step, err := s.Step(t.Context(), id, preference.CRM)
 	require.NoError(t, err)
@@ -84,7 +86,7 @@ func oneStepWins(t *testing.T, s Store) {
 		all.Go(func() {
 			var err error
 			prior := []preference.State{preference.Off, preference.Neutral, preference.On}[i%3]
-			if got[i], err = s.StartStep(t.Context(), id, aStep(prior)); err != nil {
+			if got[i], _, err = s.StartStep(t.Context(), id, aStep(prior)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -99,7 +101,7 @@ func onlyRunning(t *testing.T, s Store) {
 	r := Subscribe(ada)
 	refused := func() {
 		t.Helper()
-		_, err := s.StartStep(t.Context(), r.ID, aStep(preference.Off))
+		_, _, err := s.StartStep(t.Context(), r.ID, aStep(preference.Off))
 		f, known := fault.As(err)
 		require.True(t, known)
 		require.Equal(t, "not-running", f.Code)
@@ -108,7 +110,7 @@ func onlyRunning(t *testing.T, s Store) {
 	Accept(t, s, ada, r)
 	refused()
 	Begin(t, s, r.ID)
-	_, err := s.StartStep(t.Context(), r.ID, aStep(preference.Off))
+	_, _, err := s.StartStep(t.Context(), r.ID, aStep(preference.Off))
 	require.NoError(t, err)
 	require.NoError(t, s.UpdateOperation(t.Context(), r.ID, func(a *preference.Account, op *preference.Operation) error {
 		return a.StartCompensation(op, consent.Reason{Code: "budget-exhausted"}, Noon)
@@ -121,7 +123,7 @@ func onlyRunning(t *testing.T, s Store) {
 func stepsNotFound(t *testing.T, s Store) {
 	_, _, err := s.Step(t.Context(), "unheard-of", preference.CRM)
 	require.Equal(t, fault.NotFound, fault.KindOf(err))
-	_, err = s.StartStep(t.Context(), "unheard-of", aStep(preference.Off))
+	_, _, err = s.StartStep(t.Context(), "unheard-of", aStep(preference.Off))
 	require.Equal(t, fault.NotFound, fault.KindOf(err))
 	err = s.MarkStep(t.Context(), "unheard-of", preference.CRM, ports.TargetApplied, "", false)
 	require.Equal(t, fault.NotFound, fault.KindOf(err))
@@ -129,7 +131,7 @@ func stepsNotFound(t *testing.T, s Store) {
 
 func failuresCounted(t *testing.T, s Store) {
 	id := running(t, s)
-	_, err := s.StartStep(t.Context(), id, aStep(preference.Off))
+	_, _, err := s.StartStep(t.Context(), id, aStep(preference.Off))
 	require.NoError(t, err)
 	for i, mark := range []struct {
 		state     ports.TargetState
@@ -162,15 +164,16 @@ func failureBeforeStep(t *testing.T, s Store) {
 	require.Nil(t, step, "nothing is stored that could be undone")
 	require.Equal(t, 1, operation(t, s, id).Progress[preference.CRM].Attempts)
 	want := aStep(preference.Off)
-	stored, err := s.StartStep(t.Context(), id, want)
+	stored, isFirst, err := s.StartStep(t.Context(), id, want)
 	require.NoError(t, err)
+	require.True(t, isFirst)
 	want.Attempts = 1
 	require.Equal(t, want, stored)
 }
 
 func lateMark(t *testing.T, s Store) {
 	id := running(t, s)
-	_, err := s.StartStep(t.Context(), id, aStep(preference.Off))
+	_, _, err := s.StartStep(t.Context(), id, aStep(preference.Off))
 	require.NoError(t, err)
 	require.NoError(t, s.MarkStep(t.Context(), id, preference.CRM, ports.TargetRestored, "", true))
 	Compensate(t, s, id)
@@ -234,7 +237,7 @@ func compensationSeesStep(t *testing.T, s Store) {
 		Begin(t, s, r.ID)
 		var both sync.WaitGroup
 		var stepErr error
-		both.Go(func() { _, stepErr = s.StartStep(t.Context(), r.ID, aStep(preference.Off)) })
+		both.Go(func() { _, _, stepErr = s.StartStep(t.Context(), r.ID, aStep(preference.Off)) })
 		var seen *ports.TargetStep
 		both.Go(func() {
 			err := s.UpdateOperation(t.Context(), r.ID, func(a *preference.Account, op *preference.Operation) error {

@@ -102,6 +102,18 @@ func Accept(t testing.TB, s ports.Accounts, customer preference.CustomerID, requ
 	}
 }
 
+// AcceptAhead takes a request into the queue and begins it where that gives it the turn.
+func AcceptAhead(t testing.TB, s ports.Accounts, customer preference.CustomerID, r preference.Request) {
+	t.Helper()
+	require.NoError(t, s.Update(t.Context(), customer, r.Key, func(a *preference.Account) error {
+		op, _, err := a.Accept(r, Noon)
+		if err == nil {
+			a.BeginAhead(op)
+		}
+		return err
+	}))
+}
+
 // Begin puts the operation that has the turn to work.
 func Begin(t testing.TB, s ports.Accounts, id string) {
 	t.Helper()
@@ -193,7 +205,7 @@ func same(t testing.TB, want, got preference.Operation) {
 }
 
 // within waits for a signal.
-func within(t testing.TB, limit time.Duration, signal <-chan struct{}, what string) {
+func within[T any](t testing.TB, limit time.Duration, signal <-chan T, what string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()

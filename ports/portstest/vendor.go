@@ -50,6 +50,9 @@ func (a handlerAPI) Call(ctx context.Context, c ports.VendorCall) (ports.VendorA
 		}
 		return answer, nil
 	case slices.Contains(c.Expect, rec.Code):
+		if c.Declined != nil {
+			_ = json.Unmarshal(rec.Body.Bytes(), c.Declined)
+		}
 		return answer, nil
 	case rec.Code/100 == 4:
 		failure.Class, failure.Code, failure.MaybeDone = ports.Refused, "refused", false

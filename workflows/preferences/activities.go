@@ -45,20 +45,25 @@ func Register(w worker.Registry, a *Activities) {
 // Begin makes the operation running, or finds out how far it is.
 func (a *Activities) Begin(ctx context.Context, in OperationInput) (Plan, error) {
 	var plan Plan
-	var settledHere bool
+	var settled *preference.Operation // here
 	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
 		wasSettled := op.Status.Settled()
+		if in.Tried {
+			acc.WentAhead(op)
+		}
 		err := acc.Begin(op, in.Run, a.Now())
 		if f, is := fault.As(err); is && f.Code == "turn-lost" {
 			plan = Plan{Operation: op.ID, Do: doNothing}
 			return nil
 		}
-		settledHere = !wasSettled && op.Status.Settled()
+		if settled = nil; !wasSettled && op.Status.Settled() {
+			settled = op
+		}
 		plan = planOf(acc, op, in.Run)
 		return err
 	})
-	if err == nil && settledHere {
-		a.Outcomes.Announce(ctx, in.Operation)
+	if err == nil && settled != nil {
+		a.Outcomes.Announce(ctx, *settled)
 	}
 	return plan, toTemporal(err)
 }
@@ -100,7 +105,7 @@ func (a *Activities) Commit(ctx context.Context, in OperationInput) (Settled, er
 	if err != nil {
 		return out, toTemporal(err)
 	}
-	a.Outcomes.Announce(ctx, in.Operation)
+	a.Outcomes.Announce(ctx, done)
 	return out, toTemporal(a.releaseMovedToken(ctx, done))
 }
 
@@ -114,27 +119,31 @@ func (a *Activities) StartCompensation(ctx context.Context, in ReasonInput) erro
 // FinishCompensation ends the operation and hands the turn on.
 func (a *Activities) FinishCompensation(ctx context.Context, in FinishInput) (Settled, error) {
 	var out Settled
+	var done preference.Operation
 	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
 		if err := acc.Compensate(op, in.Left, a.Now()); err != nil {
 			return err
 		}
-		out.Next = nextID(acc, in.Run)
+		out.Next, done = nextID(acc, in.Run), *op
 		return nil
 	})
 	if err == nil {
-		a.Outcomes.Announce(ctx, in.Operation)
+		a.Outcomes.Announce(ctx, done)
 	}
 	return out, toTemporal(err)
 }
 
 // Park shows a withdrawal that a target refuses to the operators.
 func (a *Activities) Park(ctx context.Context, in ReasonInput) error {
+	var parked preference.Operation
 	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
-		return acc.Park(op, in.reason(), a.Now())
+		err := acc.Park(op, in.reason(), a.Now())
+		parked = *op
+		return err
 	})
 	if err == nil {
 		a.Logger.WarnContext(ctx, "an operation needs attention", "operation", in.Operation, "target", in.Target, "code", in.Code)
-		a.Outcomes.Announce(ctx, in.Operation)
+		a.Outcomes.Announce(ctx, parked)
 	}
 	return toTemporal(err)
 }
@@ -199,9 +208,8 @@ func (a *Activities) submit(ctx context.Context, customer preference.CustomerID,
 		if err != nil || replayed {
 			return err
 		}
-		if turn, run := acc.Turn(); turn == op.Number {
-			start = &ports.Run{Customer: customer, Number: run, Operation: op.ID, Kind: op.Kind, Source: op.Source, Targets: op.Targets, Summary: op.Change.Summary()}
-		}
+		acc.BeginAhead(op)
+		start = ports.RunOf(acc, op)
 		return nil
 	})
 	if f, is := fault.As(err); is && f.Kind == fault.NotFound {

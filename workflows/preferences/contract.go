@@ -12,6 +12,9 @@
 //	              │ a target refuses a withdrawal for good
 //	              └─ Park ─ wait for an operator ─ retry, or compensate
 //
+// An operation that took the turn when it was accepted was begun in that transaction: its run starts with the targets, and
+// asks (Begin) only when a step fails, for it may have been closed as never started, or settled by a run before.
+//
 // Every step can be repeated: what was done is in the database before the next thing is done, and each step looks
 // there first. Workflow code calls nothing but the typed stubs in stubs.go. Inputs hold ids, never personal data.
 package preferences
@@ -22,6 +25,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"accord/domain/preference"
+	"accord/ports"
 )
 
 // Names under which the outside knows the workflows. Renaming one strands the runs that are open.
@@ -37,6 +41,17 @@ const (
 type ChangeInput struct {
 	Operation string `json:"operation"`
 	Run       int64  `json:"run"`
+	// Plan is what to do when the operation was begun with its acceptance. Without it the run begins by asking.
+	Plan *Plan `json:"plan,omitempty"`
+}
+
+// InputFor is the input of a run that is to be started.
+func InputFor(r ports.Run) ChangeInput {
+	in := ChangeInput{Operation: r.Operation, Run: r.Number}
+	if r.Ahead && len(r.Targets) > 0 { // a first step tells whether the operation may still be worked on
+		in.Plan = &Plan{Operation: r.Operation, Do: doReach, Kind: r.Kind, Source: r.Source, Targets: r.Targets, Deadline: r.Deadline, Summary: r.Summary}
+	}
+	return in
 }
 
 // ChangeOutput tells what became of the operations that a run has settled, the latest ones last. It is for people; the

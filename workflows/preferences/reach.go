@@ -16,6 +16,7 @@ type attempt struct {
 	stop    workflow.CancelFunc
 	failure *ReasonInput // first reason to take everything back
 	broken  error        // the run itself can't go on
+	instead *Plan        // what there is to do, when it turns out that it is not to reach the targets
 
 	parked    int // targets that wait for the operator
 	decided   int // decisions taken so far
@@ -24,8 +25,9 @@ type attempt struct {
 
 // reachAll reaches every target at once. It answers nil when each has the change, the first failure when it must be
 // taken back. A grant fails with its first target; a withdrawal only by an operator's decision: a target that refuses
-// it is parked, while the others go on.
-func (r *run) reachAll(plan Plan) (*ReasonInput, error) {
+// it is parked, while the others go on. A run that goes by the plan it was started with may learn from its first failure
+// that there is something else to do instead.
+func (r *run) reachAll(plan Plan) (failure *ReasonInput, instead *Plan, err error) {
 	ctx, stop := workflow.WithCancel(r.ctx)
 	defer stop()
 	a := &attempt{run: r, plan: plan, stop: stop}
@@ -45,7 +47,32 @@ func (r *run) reachAll(plan Plan) (*ReasonInput, error) {
 	}
 	wg.Wait(r.ctx)
 	finished = true
-	return a.failure, a.broken
+	if a.failure != nil && a.broken == nil {
+		a.stillOurs(r.ctx) // cancelled before anything has failed
+	}
+	return a.failure, a.instead, a.broken
+}
+
+// stillOurs asks what has become of the operation, if that was never done: it may have been closed as never started when the
+// answer to the start was lost, or settled by a run before this one.
+func (a *attempt) stillOurs(ctx workflow.Context) bool {
+	if !a.run.unasked {
+		return true
+	}
+	detached, done := workflow.NewDisconnectedContext(ctx) // another target's failure must not keep the answer from us
+	defer done()
+	plan, err := a.run.ask(detached, a.plan.Operation)
+	switch {
+	case err != nil:
+		a.broken = err
+	case plan.Do == doReach:
+		return true
+	default:
+		a.instead = &plan
+	}
+	a.abandoned = true
+	a.stop()
+	return false
 }
 
 // drive brings one target to the end, or gives up for all of them.
@@ -60,7 +87,14 @@ func (a *attempt) drive(ctx workflow.Context, t preference.Target) {
 		if a.abandoned || ctx.Err() != nil {
 			return
 		}
+		asked := !a.run.unasked
+		if !a.stillOurs(ctx) {
+			return
+		}
 		why := reasonOf(err)
+		if !asked && why.Code == notRunning {
+			continue // it is, by now
+		}
 		why.Operation, why.Target = a.plan.Operation, t
 		a.run.note(a.plan, t, "refused: "+why.Code)
 		if a.plan.Kind == preference.Grant {

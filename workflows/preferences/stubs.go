@@ -27,6 +27,7 @@ const (
 type OperationInput struct {
 	Operation string `json:"operation"`
 	Run       int64  `json:"run"`
+	Tried     bool   `json:"tried,omitempty"` // the run has gone by the plan it was started with
 }
 
 // Plan is what the run shall do with an operation.

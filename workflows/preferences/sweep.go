@@ -86,7 +86,7 @@ func (a *Activities) expire(ctx context.Context, now time.Time, out *SweepResult
 			return err
 		}
 		for _, op := range ended {
-			a.Outcomes.Announce(ctx, op.ID)
+			a.Outcomes.Announce(ctx, *op)
 			out.Expired++
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+
 	"accord/domain/fault"
 	"accord/domain/preference"
 	"accord/ports"
@@ -15,30 +17,46 @@ import (
 // that, with what it is going to write, before it writes; every later attempt goes by what was stored. An attempt that
 // finds the target holding it all writes nothing, so a lost answer costs no second write.
 func (a *Activities) Reach(ctx context.Context, in TargetInput) error {
-	return toTemporal(underLease(ctx, func(ctx context.Context) error { return a.reachOnce(ctx, in) }))
+	first := activity.GetInfo(ctx).Attempt == 1
+	return toTemporal(underLease(ctx, func(ctx context.Context) error { return a.reachOnce(ctx, in, first) }))
 }
 
-// reachOnce is one attempt, with what it has come to recorded.
-func (a *Activities) reachOnce(ctx context.Context, in TargetInput) error {
-	op, step, err := a.Steps.Step(ctx, in.Operation, in.Target)
+// reachOnce is one attempt, with what it has come to recorded. The first one finds no step, nearly always, and does not
+// look for it before it has one to store.
+func (a *Activities) reachOnce(ctx context.Context, in TargetInput, first bool) error {
+	var op preference.Operation
+	var step *ports.TargetStep
+	var err error
+	if first {
+		op, err = a.Steps.Begun(ctx, in.Operation)
+	} else {
+		op, step, err = a.Steps.Step(ctx, in.Operation, in.Target)
+	}
 	if err != nil {
 		return err
 	}
 	if op.Status != preference.Running && op.Status != preference.NeedsAttention {
-		return fault.New(fault.Conflict, "not-running", "the operation is %s", op.Status)
+		return fault.New(fault.Conflict, notRunning, "the operation is %s", op.Status)
 	}
 	if step != nil {
-		// Still "applying" means that an attempt has ended without saying how.
-		interrupted := step.State == ports.TargetApplying
-		if err := a.Steps.MarkStep(ctx, op.ID, in.Target, ports.TargetApplying, "", interrupted || step.MaybeDone); err != nil {
+		if err := a.takeUp(ctx, op, step); err != nil {
 			return err
 		}
 	}
-	wrote, err := a.reach(ctx, op, step, in.Target)
+	wrote, err := a.reach(ctx, op, &step, in.Target)
 	if err == nil {
 		return nil
 	}
 	if t, is := ports.AsTargetError(err); is {
+		if step == nil && first {
+			// A run that was lost may have left a step. Whether it has done something must be recorded before this
+			// failure, which has not.
+			if _, step, stepErr := a.Steps.Step(ctx, in.Operation, in.Target); stepErr != nil {
+				return err // not recorded; the next attempt looks
+			} else if step != nil && a.takeUp(ctx, op, step) != nil {
+				return err
+			}
+		}
 		a.noteFailure(ctx, op.ID, t, wrote)
 	} else if _, known := fault.As(err); !known && ctx.Err() == nil {
 		a.Logger.ErrorContext(ctx, "reaching a target failed", "operation", op.ID, "target", in.Target, "error", err)
@@ -46,8 +64,19 @@ func (a *Activities) reachOnce(ctx context.Context, in TargetInput) error {
 	return err
 }
 
-// reach reads, writes and reads back. wrote tells that the target has taken the write.
-func (a *Activities) reach(ctx context.Context, op preference.Operation, step *ports.TargetStep, t preference.Target) (wrote bool, err error) {
+// notRunning is the code of what an operation refuses that is settled, or being taken back.
+const notRunning = "not-running"
+
+// takeUp goes on with a step that attempts before this one have left.
+func (a *Activities) takeUp(ctx context.Context, op preference.Operation, step *ports.TargetStep) error {
+	// Still "applying" means that an attempt has ended without saying how.
+	interrupted := step.State == ports.TargetApplying
+	return a.Steps.MarkStep(ctx, op.ID, step.Target, ports.TargetApplying, "", interrupted || step.MaybeDone)
+}
+
+// reach reads, writes and reads back, and stores the step where there is none. wrote tells that the target has taken the
+// write.
+func (a *Activities) reach(ctx context.Context, op preference.Operation, known **ports.TargetStep, t preference.Target) (wrote bool, err error) {
 	sys := a.Targets[t]
 	before := preference.Restore(op.Customer, op.Before, a.Catalogue)
 	after := preference.Restore(op.Customer, op.After, a.Catalogue)
@@ -55,11 +84,12 @@ func (a *Activities) reach(ctx context.Context, op preference.Operation, step *p
 	if err != nil {
 		return false, err
 	}
-	if step == nil {
-		if step, err = a.startStep(ctx, op, t, before, after, current); err != nil {
+	if *known == nil {
+		if *known, err = a.startStep(ctx, op, t, before, after, current); err != nil {
 			return false, err
 		}
 	}
+	step := *known
 	missing := current.Missing(step.Assignment.Write)
 	if err := a.handOver(ctx, op, step, current, missing); err != nil {
 		return true, err
@@ -80,9 +110,15 @@ func (a *Activities) startStep(ctx context.Context, op preference.Operation, t p
 	if err != nil {
 		return nil, err
 	}
-	stored, err := a.Steps.StartStep(ctx, op.ID, ports.TargetStep{Target: t, State: ports.TargetApplying, Moved: moved,
+	stored, first, err := a.Steps.StartStep(ctx, op.ID, ports.TargetStep{Target: t, State: ports.TargetApplying, Moved: moved,
 		Assignment: preference.Assign(t, op.Change, before, after, current)})
-	return &stored, err
+	if err == nil && !first {
+		err = a.takeUp(ctx, op, &stored)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &stored, nil
 }
 
 // movedToken looks up what the push provider holds for the customer who has the token now, so that it can go back.

@@ -17,8 +17,9 @@ import (
 // one, which goes on from what was done.
 func Change(ctx workflow.Context, in ChangeInput) (ChangeOutput, error) {
 	r := newRun(ctx, in.Run)
-	for operation := in.Operation; operation != ""; {
-		next, err := r.settle(operation)
+	ahead := in.Plan
+	for operation := in.Operation; operation != ""; ahead = nil {
+		next, err := r.settle(operation, ahead)
 		if err != nil {
 			return r.output, err
 		}
@@ -37,6 +38,7 @@ type run struct {
 	decisions workflow.ReceiveChannel
 	number    int64
 	first     bool
+	unasked   bool                         // goes by the plan it was started with
 	targets   map[preference.Target]string // for the details shown to operators
 	shown     string                       // AttrOutcome as it is now, empty for unset
 	output    ChangeOutput
@@ -58,13 +60,38 @@ func newRun(ctx workflow.Context, number int64) *run {
 	return r
 }
 
-// settle brings one operation to its end and answers with which one to go on.
-func (r *run) settle(operation string) (next string, err error) {
-	plan, err := begin(r.ctx, OperationInput{operation, r.number})
+// settle brings one operation to its end and answers with which one to go on. What was begun ahead needs no asking, unless
+// its time was over before there was anybody to work on it.
+func (r *run) settle(operation string, ahead *Plan) (next string, err error) {
+	if ahead != nil && (ahead.Kind != preference.Grant || workflow.Now(r.ctx).Before(ahead.Deadline)) {
+		r.unasked = true
+		r.announce(*ahead)
+		return r.follow(*ahead)
+	}
+	r.unasked = false
+	plan, err := r.ask(r.ctx, operation)
 	if err != nil {
 		return "", err
 	}
 	r.announce(plan)
+	return r.follow(plan)
+}
+
+// ask finds out what there is to do for an operation, which is begun by that if it was not.
+func (r *run) ask(ctx workflow.Context, operation string) (Plan, error) {
+	in := r.input(operation)
+	in.Tried = r.unasked
+	plan, err := begin(ctx, in)
+	r.unasked = r.unasked && err != nil
+	return plan, err
+}
+
+func (r *run) input(operation string) OperationInput {
+	return OperationInput{Operation: operation, Run: r.number}
+}
+
+// follow does what the plan says.
+func (r *run) follow(plan Plan) (next string, err error) {
 	switch plan.Do {
 	case doReach:
 		return r.forward(plan)
@@ -96,7 +123,7 @@ func (r *run) afterDecision(plan Plan) (string, error) {
 // awaitDecision returns when an operator has decided. A decision made before we wait is found at once.
 func (r *run) awaitDecision(ctx workflow.Context, plan Plan) (preference.Decision, error) {
 	for {
-		decision, err := takeDecision(ctx, OperationInput{plan.Operation, r.number})
+		decision, err := takeDecision(ctx, r.input(plan.Operation))
 		if err != nil || decision != "" {
 			return decision, err
 		}
@@ -106,14 +133,17 @@ func (r *run) awaitDecision(ctx workflow.Context, plan Plan) (preference.Decisio
 
 // forward reaches every target, then commits; or takes everything back.
 func (r *run) forward(plan Plan) (string, error) {
-	failure, err := r.reachAll(plan)
+	failure, instead, err := r.reachAll(plan)
 	if err != nil {
 		return "", err
+	}
+	if instead != nil {
+		return r.follow(*instead)
 	}
 	if failure != nil {
 		return r.giveUp(plan, *failure)
 	}
-	done, err := commit(r.ctx, OperationInput{plan.Operation, r.number})
+	done, err := commit(r.ctx, r.input(plan.Operation))
 	if err != nil {
 		return "", err
 	}

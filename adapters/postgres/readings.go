@@ -1,0 +1,115 @@
+package postgres
+
+import (
+	"errors"
+	"sync"
+
+	"accord/domain/preference"
+)
+
+// reading is an account as it was at one moment, with the operation that was asked for and the version that the
+// customer's row had. What is done to it may be stored as long as the row has that version.
+type reading struct {
+	standing preference.Standing
+	op       *preference.Operation
+	version  string
+}
+
+// update runs fn on it and answers what there is to store. It can be done once: fn changes what was read.
+func (r *reading) update(fn func(*preference.Account, *preference.Operation) error) (writes, error) {
+	account := preference.RestoreAccount(r.standing)
+	if err := fn(account, r.op); err != nil {
+		return nil, callerError{err}
+	}
+	return changes(r.standing, account, r.version)
+}
+
+// maxReadings bounds how many operations under way are remembered, and with it the memory for those that end elsewhere.
+const maxReadings = 1024
+
+// readings remembers what was read when an operation's steps began: they begin together, so one query is enough for all
+// of them, and what was read is what the settling of the operation starts from, as hardly ever anybody comes between.
+type readings struct {
+	mu     sync.Mutex
+	known  map[string]*pending
+	oldest []string // in the order in which they were asked for; some are taken already
+}
+
+type pending struct {
+	ready   chan struct{}
+	reading *reading             // nil when it could not be read
+	op      preference.Operation // as it was read, whatever is done to the reading
+	err     error
+}
+
+// operation answers from what is known, or reads: once, however many ask.
+func (k *readings) operation(id string, read func() (*reading, error)) (preference.Operation, error) {
+	p, mine := k.ask(id)
+	if mine {
+		k.fill(id, p, read)
+		return p.op, p.err
+	}
+	<-p.ready
+	if p.err == nil {
+		return p.op, nil
+	}
+	r, err := read() // whoever has tried may have been cancelled, and that is nobody else's business
+	if err != nil {
+		return preference.Operation{}, err
+	}
+	return *r.op, nil
+}
+
+// ask answers what is known or being read, and whether it is the caller who has to read it.
+func (k *readings) ask(id string) (p *pending, mine bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.known[id]; p != nil {
+		return p, false
+	}
+	if k.known == nil {
+		k.known = map[string]*pending{}
+	}
+	if len(k.oldest) >= maxReadings {
+		delete(k.known, k.oldest[0])
+		k.oldest = k.oldest[1:]
+	}
+	p = &pending{ready: make(chan struct{}), err: errNotRead}
+	k.known[id], k.oldest = p, append(k.oldest, id)
+	return p, true
+}
+
+// fill reads. A failure is kept for nobody, and neither is what may still change before it runs.
+func (k *readings) fill(id string, p *pending, read func() (*reading, error)) {
+	defer func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if p.err != nil || p.op.Status != preference.Running {
+			delete(k.known, id)
+		}
+		close(p.ready)
+	}()
+	r, err := read()
+	if p.err = err; err == nil {
+		p.reading, p.op = r, *r.op
+	}
+}
+
+var errNotRead = errors.New("not read")
+
+// take gives a reading away, as it can be changed once. nil when there is none, or it is still on its way.
+func (k *readings) take(id string) *reading {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := k.known[id]
+	if p == nil {
+		return nil
+	}
+	delete(k.known, id)
+	select {
+	case <-p.ready:
+		return p.reading
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,128 @@
+package postgres_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"accord/adapters/postgres"
+	"accord/domain/consent"
+	"accord/domain/inbox"
+	"accord/domain/preference"
+	"accord/ports"
+	"accord/ports/portstest"
+)
+
+var someTablet = inbox.InstallationViewer("0b8e7f0e-6a51-4a52-9d15-3a4b6f0c9a11")
+
+func TestStandingsOfViewersNothingHasHappenedTo(t *testing.T) {
+	t.Parallel()
+	db := open(t, migrated(t))
+	global, got, err := db.Standings(t.Context(), []ports.StandingQuery{{Viewer: adaViewer, Operations: portstest.Noon}, {Viewer: someTablet}, {}})
+	require.NoError(t, err)
+	require.Positive(t, global.Version)
+	require.False(t, global.Due)
+	view, err := db.Load(t.Context(), "ada")
+	require.NoError(t, err)
+	require.Equal(t, []ports.Standing{{Tag: view.Tag()}, {}, {}}, got)
+}
+
+func TestStandingsOfInboxes(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	db, conn := open(t, url), connect(t, url)
+	exec(t, conn, `INSERT INTO inboxes (viewer, version, next_change) VALUES
+		('c:ada', 5, 'infinity'), ($1, 7, now() - interval '1 s'), ('c:grace', 9, now() + interval '1 h')`, someTablet.Key())
+	exec(t, conn, `UPDATE inbox_globals SET version = 12`)
+	asked := []ports.StandingQuery{{Viewer: someTablet}, {Viewer: graceViewer}, {Viewer: adaViewer}, {}}
+	global, got, err := db.Standings(t.Context(), asked)
+	require.NoError(t, err)
+	require.Equal(t, ports.GlobalStanding{Version: 12}, global)
+	require.Equal(t, []ports.Standing{{Own: 7, Due: true}, {Own: 9, Tag: "0"}, {Own: 5, Tag: "0"}, {}}, got)
+
+	exec(t, conn, `UPDATE inbox_globals SET next_change = now() - interval '1 s'`)
+	global, _, err = db.Standings(t.Context(), asked)
+	require.NoError(t, err)
+	require.Equal(t, ports.GlobalStanding{Version: 12, Due: true}, global)
+}
+
+func TestStandingsOfCustomersWithOperations(t *testing.T) {
+	t.Parallel()
+	db := open(t, migrated(t))
+	settled, running, waiting := portstest.Subscribe("ada"), portstest.Unsubscribe("ada"), portstest.Subscribe("ada")
+	portstest.Accept(t, db, "ada", settled)
+	portstest.Begin(t, db, settled.ID)
+	at := portstest.Noon.Add(time.Minute)
+	require.NoError(t, db.UpdateOperation(t.Context(), settled.ID, func(a *preference.Account, op *preference.Operation) error {
+		if err := a.StartCompensation(op, consent.Reason{Code: "rejected"}, at); err != nil {
+			return err
+		}
+		return a.Compensate(op, nil, at)
+	}))
+	portstest.Accept(t, db, "ada", running, waiting)
+	account, err := db.Load(t.Context(), "ada")
+	require.NoError(t, err)
+
+	ask := func(since time.Time) ports.Standing {
+		_, got, err := db.Standings(t.Context(), []ports.StandingQuery{{Viewer: graceViewer, Operations: since}, {Viewer: adaViewer, Operations: since}})
+		require.NoError(t, err)
+		require.Equal(t, ports.Standing{Tag: "0"}, got[0])
+		return got[1]
+	}
+	stillOpen := []ports.OperationStanding{{ID: running.ID, Status: preference.Accepted}, {ID: waiting.ID, Status: preference.Accepted}}
+	require.Equal(t, ports.Standing{Tag: account.Tag()}, ask(time.Time{}))
+	require.Equal(t, stillOpen, ask(at).Operations, "what was settled then is not later")
+	require.Equal(t, append([]ports.OperationStanding{{ID: settled.ID, Status: preference.Compensated}}, stillOpen...),
+		ask(at.Add(-time.Microsecond)).Operations)
+	require.Contains(t, account.Tag(), "+")
+}
+
+func TestStandingsAreBounded(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	db, conn := open(t, url), connect(t, url)
+	portstest.Accept(t, db, "ada", portstest.Unsubscribe("ada"))
+	exec(t, conn, `INSERT INTO operations (id, customer_id, number, kind, status, source, actor_type, actor_id, origin, change, targets, accepted_at, settled_at, before, after, run)
+		SELECT 'later_' || n, customer_id, n, kind, 'applied', source, actor_type, actor_id, origin, change, targets, accepted_at, now(), before, after, run
+		FROM operations, generate_series(2, 200) n`)
+	exec(t, conn, `UPDATE operations SET status = 'applied', settled_at = now() WHERE number = 1`)
+	_, got, err := db.Standings(t.Context(), []ports.StandingQuery{{Viewer: adaViewer, Operations: portstest.Noon}})
+	require.NoError(t, err)
+	require.Len(t, got[0].Operations, ports.MaxStandingOperations)
+	require.Equal(t, "later_200", got[0].Operations[ports.MaxStandingOperations-1].ID)
+}
+
+// One look for hundreds of viewers is one round trip, and must not walk through what it is not about.
+func TestStandingsReadByKey(t *testing.T) {
+	t.Parallel()
+	url, seen := migrated(t), &counter{}
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Tracer: seen})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	conn := connect(t, url)
+	exec(t, conn, `INSERT INTO inboxes (viewer, version) SELECT 'c:' || n, n FROM generate_series(1, 20000) n`)
+	exec(t, conn, `ANALYZE inboxes`)
+	var asked []ports.StandingQuery
+	for i := range 500 {
+		asked = append(asked, ports.StandingQuery{Viewer: inbox.CustomerViewer(preference.CustomerID(fmt.Sprint(i + 1))), Operations: portstest.Noon})
+	}
+	seen.statements = nil
+	_, got, err := db.Standings(t.Context(), asked)
+	require.NoError(t, err)
+	for i, s := range got {
+		require.EqualValues(t, i+1, s.Own)
+	}
+	require.Len(t, seen.statements, 1)
+	exec(t, conn, `PREPARE look (text) AS `+seen.statements[0])
+	rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE look('[{"n": 0, "viewer": "c:1", "customer": "1", "since": "2026-03-01T12:00:00Z"}]')`)
+	require.NoError(t, err)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	plan := strings.Join(lines, "\n")
+	require.Contains(t, plan, "inboxes_viewer_unique")
+	require.NotContains(t, plan, "Seq Scan on inboxes")
+}
