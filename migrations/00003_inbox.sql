@@ -131,10 +131,12 @@ CREATE TABLE deeplink_targets (
   active       boolean     NOT NULL,
   active_from  timestamptz,
   active_until timestamptz,
+  pattern_at   timestamptz NOT NULL,
   updated_at   timestamptz NOT NULL,
   catalogue    bigint      NOT NULL
 );
 
+COMMENT ON COLUMN deeplink_targets.pattern_at IS 'When it got the pattern that it has: what was encoded before was found to lead to another one.';
 COMMENT ON COLUMN deeplink_targets.catalogue IS 'As inbox_globals.catalogue, on every row: who locks the targets of a message that it was checked against learns whether any target, these or others, has changed since.';
 
 -- One row: what concerns every inbox has one version.

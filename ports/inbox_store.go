@@ -137,7 +137,8 @@ type Globals interface {
 	// GlobalHead is what can be known without reading them. One round trip.
 	GlobalHead(ctx context.Context) (GlobalHead, error)
 
-	// GlobalChanges lists what was different with the versions after since.
+	// GlobalChanges lists what was different with the versions after since. A link target is among them when its links may
+	// lead elsewhere. Errors: fault.Gone "version-too-old" when that is no longer all known.
 	GlobalChanges(ctx context.Context, since int64) (Concerned, error)
 }
 

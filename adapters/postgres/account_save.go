@@ -8,7 +8,9 @@ import (
 	"gorm.io/gorm"
 
 	"accord/domain/consent"
+	"accord/domain/inbox"
 	"accord/domain/preference"
+	"accord/ports"
 )
 
 // changes are the writes that store what was done to an account since it was loaded: none when nothing was done. The
@@ -41,7 +43,30 @@ func changes(was preference.Standing, account *preference.Account, version strin
 		appendLink(&w, l)
 	}
 	saveTokens(&w, was.Preferences, is.Preferences)
-	return w, nil
+	return w, tellOfAccount(&w, was, account, touched)
+}
+
+// tellOfAccount leaves word for the customer's connected clients, of exactly what is stored with it.
+func tellOfAccount(w *writes, was preference.Standing, account *preference.Account, touched []*preference.Operation) error {
+	viewer := inbox.CustomerViewer(account.Standing().Preferences.Customer()).Key()
+	tell := func(kind string, data map[string]string) error {
+		text, err := encode(data)
+		if err == nil {
+			w.one(`INSERT INTO stream_events (viewers, kind, data) VALUES (ARRAY[?::text], ?, ?::jsonb)`, viewer, kind, text)
+		}
+		return err
+	}
+	seen := false // what a reader of the preferences sees is different: an operation has come, or has ended
+	for _, op := range touched {
+		if err := tell(ports.OperationUpdated, map[string]string{"operation": op.ID, "status": string(op.Status)}); err != nil {
+			return err
+		}
+		seen = seen || op.Number > was.LastNumber || op.Status.Settled()
+	}
+	if !seen {
+		return nil
+	}
+	return tell(ports.PreferencesChanged, map[string]string{"version": account.Tag()})
 }
 
 // save stores the changes inside a transaction that holds the customer's lock, usually in one round trip.

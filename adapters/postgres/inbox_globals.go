@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"accord/domain/fault"
 	"accord/domain/inbox"
 	"accord/ports"
 )
@@ -36,13 +37,18 @@ func orZero(t *time.Time) time.Time {
 func (db *DB) GlobalChanges(ctx context.Context, since int64) (changes ports.Concerned, err error) {
 	err = db.wireRead(ctx, "read global changes", func(ctx context.Context, c *pgx.Conn) error {
 		changes = ports.Concerned{}
-		rows, err := c.Query(ctx, `SELECT DISTINCT message_id, target FROM inbox_global_changes WHERE version > $1 ORDER BY message_id, target`, since)
+		rows, err := c.Query(ctx, `SELECT DISTINCT g.floor, c.message_id, c.target FROM inbox_globals g
+			LEFT JOIN inbox_global_changes c ON c.version > $1 ORDER BY c.message_id, c.target`, since)
 		if err != nil {
 			return err
 		}
+		var floor int64
 		var message *inbox.MessageID
 		var target *inbox.TargetKey
-		_, err = pgx.ForEachRow(rows, []any{&message, &target}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&floor, &message, &target}, func() error {
+			if since < floor {
+				return callerError{fault.New(fault.Gone, "version-too-old", "what has changed since is not known any more; read the feed again")}
+			}
 			if message != nil {
 				changes.Messages = append(changes.Messages, *message)
 			}

@@ -35,21 +35,22 @@ func (c *linkCache) at(ctx context.Context, q querier, version int64) (*catalogu
 	return read, err
 }
 
-const targetColumns = `t.key, t.pattern, t.active, t.active_from, t.active_until, t.updated_at`
+const targetColumns = `t.key, t.pattern, t.active, t.active_from, t.active_until, t.pattern_at, t.updated_at`
 
 type targetRow struct {
-	key, pattern         pgtype.Text
-	active               pgtype.Bool
-	from, until, updated pgtype.Timestamptz
+	key, pattern                    pgtype.Text
+	active                          pgtype.Bool
+	from, until, patterned, updated pgtype.Timestamptz
 }
 
 func (r *targetRow) dest() []any {
-	return []any{&r.key, &r.pattern, &r.active, &r.from, &r.until, &r.updated}
+	return []any{&r.key, &r.pattern, &r.active, &r.from, &r.until, &r.patterned, &r.updated}
 }
 
 func (r *targetRow) target() (inbox.LinkTarget, error) {
 	p, err := inbox.ParsePattern(r.pattern.String)
-	t := inbox.LinkTarget{Key: inbox.TargetKey(r.key.String), Pattern: p, Active: r.active.Bool, UpdatedAt: r.updated.Time.UTC()}
+	t := inbox.LinkTarget{Key: inbox.TargetKey(r.key.String), Pattern: p, Active: r.active.Bool,
+		PatternAt: r.patterned.Time.UTC(), UpdatedAt: r.updated.Time.UTC()}
 	if r.from.Valid {
 		t.From = r.from.Time.UTC()
 	}
@@ -111,21 +112,24 @@ func (db *DB) PutTarget(ctx context.Context, t inbox.LinkTarget) (stored inbox.L
 			stored = known[at]
 			return nil
 		}
+		concerned := related(t.Key, known, append(without(known, t.Key), t))
 		return tx.QueryRow(ctx, `WITH g AS (
 			  UPDATE inbox_globals SET version = version + 1, catalogue = version + 1, next_change = LEAST(next_change,
 			    CASE WHEN $3 AND $4 > statement_timestamp() THEN $4 END, CASE WHEN $3 AND $5 > statement_timestamp() THEN $5 END)
 			  RETURNING version),
 			put AS (
-			  INSERT INTO deeplink_targets AS t (key, pattern, active, active_from, active_until, updated_at, catalogue)
-			  SELECT $1, $2, $3::boolean, $4::timestamptz, $5::timestamptz, statement_timestamp(), version FROM g
+			  INSERT INTO deeplink_targets AS t (key, pattern, active, active_from, active_until, pattern_at, updated_at, catalogue)
+			  SELECT $1, $2, $3::boolean, $4::timestamptz, $5::timestamptz, statement_timestamp(), statement_timestamp(), version FROM g
 			  ON CONFLICT (key) DO UPDATE SET pattern = excluded.pattern, active = excluded.active, active_from = excluded.active_from,
-			    active_until = excluded.active_until, updated_at = excluded.updated_at, catalogue = excluded.catalogue
-			  RETURNING t.updated_at),
+			    active_until = excluded.active_until, updated_at = excluded.updated_at, catalogue = excluded.catalogue,
+			    pattern_at = CASE WHEN t.pattern = excluded.pattern THEN t.pattern_at ELSE excluded.pattern_at END
+			  RETURNING t.pattern_at, t.updated_at),
 			others AS (UPDATE deeplink_targets SET catalogue = g.version FROM g WHERE key <> $1),
-			change AS (`+changeOfTarget+`), word AS (`+wordOfGlobals("g")+`)
-			SELECT updated_at FROM put`, string(t.Key), t.Pattern.String(), t.Active, timeOrNull(t.From), timeOrNull(t.Until)).Scan(&stored.UpdatedAt)
+			change AS (`+changeOfTargets("$6")+`), word AS (`+wordOfGlobals("g")+`)
+			SELECT pattern_at, updated_at FROM put`, string(t.Key), t.Pattern.String(), t.Active, timeOrNull(t.From), timeOrNull(t.Until), concerned).
+			Scan(&stored.PatternAt, &stored.UpdatedAt)
 	})
-	stored.UpdatedAt = stored.UpdatedAt.UTC()
+	stored.PatternAt, stored.UpdatedAt = stored.PatternAt.UTC(), stored.UpdatedAt.UTC()
 	return stored, created, translate("put a link target", err)
 }
 
@@ -142,8 +146,8 @@ func (db *DB) DeleteTarget(ctx context.Context, key inbox.TargetKey) error {
 		_, err = tx.Exec(ctx, `WITH g AS (UPDATE inbox_globals SET version = version + 1, catalogue = version + 1 RETURNING version),
 			gone AS (DELETE FROM deeplink_targets WHERE key = $1),
 			others AS (UPDATE deeplink_targets SET catalogue = g.version FROM g WHERE key <> $1),
-			change AS (`+changeOfTarget+`), word AS (`+wordOfGlobals("g")+`)
-			SELECT`, string(key))
+			change AS (`+changeOfTargets("$2")+`), word AS (`+wordOfGlobals("g")+`)
+			SELECT`, string(key), related(key, known, without(known, key)))
 		return err
 	})
 	return translate("delete a link target", err)
@@ -151,8 +155,28 @@ func (db *DB) DeleteTarget(ctx context.Context, key inbox.TargetKey) error {
 
 var errNoTarget = fault.New(fault.NotFound, "not-found", "there is no such link target")
 
-const changeOfTarget = `INSERT INTO inbox_global_changes (version, kind, target, at)
-	SELECT version, 'target', $1, statement_timestamp() FROM g`
+// changeOfTargets is the part of a statement that says which targets are different with the version in the part g.
+func changeOfTargets(keys string) string {
+	return `INSERT INTO inbox_global_changes (version, kind, target, at)
+	SELECT version, 'target', unnest(` + keys + `::text[]), statement_timestamp() FROM g`
+}
+
+// related are all targets whose links may lead elsewhere when the target becomes another one, comes or goes: who reads
+// the changes later does not know any more what it was before.
+func related(key inbox.TargetKey, before, after []inbox.LinkTarget) []string {
+	var keys []string
+	for _, catalogue := range [][]inbox.LinkTarget{before, after} {
+		for _, k := range inbox.NewLinks(catalogue...).Related(key) {
+			keys = append(keys, string(k))
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+func without(targets []inbox.LinkTarget, key inbox.TargetKey) []inbox.LinkTarget {
+	return slices.DeleteFunc(slices.Clone(targets), func(t inbox.LinkTarget) bool { return t.Key == key })
+}
 
 // lockTargets keeps others from changing the catalogue (readers and those who lock rows for sharing are not concerned),
 // waits for whoever is publishing with a link to any of the targets, and reads them. The statements after it see all

@@ -53,7 +53,7 @@ func TestPublishingWaitsForAChangeOfTheCatalogue(t *testing.T) {
 	t.Parallel()
 	off := `UPDATE deeplink_targets SET active = key <> 'orders', catalogue = $1`
 	shadow := `WITH others AS (UPDATE deeplink_targets SET catalogue = $1)
-		INSERT INTO deeplink_targets (key, pattern, active, updated_at, catalogue) VALUES ('one', 'app://orders/42', false, now(), $1)`
+		INSERT INTO deeplink_targets (key, pattern, active, pattern_at, updated_at, catalogue) VALUES ('one', 'app://orders/42', false, now(), now(), $1)`
 	gone := `WITH others AS (UPDATE deeplink_targets SET catalogue = $1 WHERE key <> 'orders') DELETE FROM deeplink_targets WHERE key = 'orders' AND $1 > 0`
 	for name, test := range map[string]struct {
 		change  string

@@ -106,7 +106,7 @@ func (d *dev) serveAll(ctx context.Context, c *core, issuer *auth.DevIssuer, api
 	workerReady := make(chan struct{})
 	g.Go(func() error {
 		defer stages.done(0)
-		return c.serveAPI(stages.ctx(0), apiLn, verifier, issuer)
+		return c.serveAPI(stages.ctx(0), apiLn, auth.NewCache(verifier, issuer), issuer)
 	})
 	g.Go(func() error {
 		defer stages.done(1)

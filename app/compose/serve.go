@@ -46,7 +46,7 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	refreshing, stop := context.WithCancel(ctx)
 	defer stop()
 	go keys.Run(refreshing)
-	return errors.Join(c.serveAPI(ctx, ln, verifier, nil), c.close())
+	return errors.Join(c.serveAPI(ctx, ln, auth.NewCache(verifier, keys), nil), c.close())
 }
 
 // serveAPI runs the HTTP adapter over the use cases. dev is nil everywhere but in the development stack.

@@ -127,6 +127,8 @@ func globalsOfOneVersion(t *testing.T, s InboxStore, pass Pass) {
 	start := globalsNow(t, s)
 	require.Empty(t, start.Messages)
 	require.True(t, start.NextChange.IsZero())
+	_, err := s.GlobalChanges(t.Context(), start.Floor-1)
+	require.ErrorIs(t, err, fault.New(fault.Gone, "version-too-old", ""))
 	now := Send(t, s, Mail{Title: "now", Category: "news", Life: 5 * time.Hour})
 	later := Send(t, s, Mail{Pinned: true, In: time.Hour, Life: time.Hour})
 	Send(t, s, Mail{To: []preference.CustomerID{ada}})

@@ -23,6 +23,7 @@ func InboxTogether(t *testing.T, open func(*testing.T) (InboxStore, Pass)) {
 	s, pass := open(t)
 	ctx := t.Context()
 	viewers := []inbox.Viewer{adas, graces}
+	start := globalsNow(t, s)
 	var sent struct {
 		sync.Mutex
 		ids []inbox.MessageID
@@ -107,7 +108,7 @@ func InboxTogether(t *testing.T, open func(*testing.T) (InboxStore, Pass)) {
 			}
 		})
 		readers.Go(func() {
-			c := &follower{items: map[inbox.MessageID]inbox.Receipt{}}
+			c := &follower{version: inbox.Version{Global: start.Version}, items: map[inbox.MessageID]inbox.Receipt{}}
 			for !over.Load() && !t.Failed() {
 				c.follow(t, s, v)
 			}

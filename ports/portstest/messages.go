@@ -36,6 +36,8 @@ func Messages(t *testing.T, open func(*testing.T) MessageStore) {
 		"a longer life brings an expired message back":          editRevives,
 		"an edit that is refused leaves all as it was":          editRefused,
 		"the catalogue of link targets":                         targets,
+		"a target's change concerns others' links":              relatedTargets,
+		"changes before the floor are not known":                changesBeforeFloor,
 		"clean-up forgets what has ended":                       cleanUp,
 		"clean-up leaves alone what has not ended long ago":     cleanUpLeaves,
 		"clean-up forgets old changes and moves the floor":      cleanUpChanges,
@@ -251,7 +253,7 @@ func targets(t *testing.T, s MessageStore) {
 	require.NoError(t, err)
 	require.True(t, created)
 	require.WithinDuration(t, time.Now(), stored.UpdatedAt, time.Hour)
-	want.UpdatedAt = stored.UpdatedAt
+	want.UpdatedAt, want.PatternAt = stored.UpdatedAt, stored.PatternAt
 	require.Equal(t, want, stored)
 	require.Equal(t, []inbox.LinkTarget{want}, globals(t, s).Links.All())
 	require.Equal(t, before.Version+1, globals(t, s).Version)
