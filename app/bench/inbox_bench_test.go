@@ -62,7 +62,6 @@ func BenchmarkInbox(b *testing.B) {
 type inboxRig struct {
 	data    *seeded
 	api     *accord
-	handler http.Handler
 	watched processes
 	lines   *wire
 	bare    *wire
@@ -138,7 +137,7 @@ func (r *inboxRig) get(path, token string, headers ...string) []byte {
 }
 
 // anybody picks a reader by chance.
-func (r *inboxRig) anybody() int { return rand.N(len(r.tokens)) } //nolint:gosec // a bench
+func (r *inboxRig) anybody() int { return rand.N(len(r.tokens)) }
 
 // reading makes a contender of one call by readers picked by chance. Requests are made before.
 func (r *inboxRig) reading(name, path string, want int, headers func(reader int) []string) contender {
@@ -223,7 +222,7 @@ func (r *inboxRig) compareWrites(b *testing.B) {
 	unread := r.unread(b)
 	contenders := []contender{
 		{name: "bare commit", op: func(ctx context.Context) error {
-			_, err := r.pool.Exec(ctx, `UPDATE bare_commits SET n = n + 1 WHERE id = $1`, 1+rand.N(100_000)) //nolint:gosec // a bench
+			_, err := r.pool.Exec(ctx, `UPDATE bare_commits SET n = n + 1 WHERE id = $1`, 1+rand.N(100_000))
 			return err
 		}},
 		{name: "acknowledge one", op: func(ctx context.Context) error {

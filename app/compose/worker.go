@@ -66,12 +66,14 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	own := worker.New(c.temporal.Client(), inbox.TaskQueue, upkeepOptions(c.cfg, c.log))
 	inbox.Register(own, &inbox.Activities{Upkeep: c.inbox, Now: time.Now, Logger: c.log})
 	upkeep.Register(own, &upkeep.Activities{Upkeep: c.measures})
-	for _, each := range []worker.Worker{w, own} {
-		if err := each.Start(); err != nil {
-			return fmt.Errorf("start worker: %w", err)
-		}
-		defer each.Stop()
+	if err := w.Start(); err != nil {
+		return fmt.Errorf("start worker: %w", err)
 	}
+	defer w.Stop()
+	if err := own.Start(); err != nil {
+		return fmt.Errorf("start worker: %w", err)
+	}
+	defer own.Stop()
 	if _, err := acts.SweepNow(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn("first sweep failed; the schedule goes on", "error", err)
 	}

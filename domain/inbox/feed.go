@@ -102,8 +102,8 @@ func Cursor(viewer Viewer, f Filter, after Position) string {
 		pinned = 1
 	}
 	b = append(b, pinned)
-	b = binary.BigEndian.AppendUint64(b, uint64(after.Published.UnixMicro())) //nolint:gosec // taken back in ParseCursor
-	b = binary.BigEndian.AppendUint64(b, uint64(after.ID))                    //nolint:gosec // as above
+	b = binary.BigEndian.AppendUint64(b, uint64(after.Published.UnixMicro()))
+	b = binary.BigEndian.AppendUint64(b, uint64(after.ID)) //nolint:gosec // as above
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 

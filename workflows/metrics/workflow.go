@@ -20,7 +20,7 @@ import (
 // Names under which the outside knows the workflow. Renaming one strands the runs that are open.
 const (
 	TaskQueue      = inbox.TaskQueue
-	RollUpWorkflow = "metrics.RollUp"
+	RollUpWorkflow = "metrics.RollUp" //nolint:gosec // no credential
 	RollUpSchedule = "engagement-roll-up"
 	rollUpActivity = "metrics.RollUp"
 )
