@@ -46,7 +46,7 @@ func (s *Service) Change(ctx context.Context, c ports.ChangeCommand) (ports.Chan
 }
 
 // accept is the one transaction that makes the change durable. Where the change takes the turn it is begun with it, so that
-// its run need not; as long as no target has been touched it is told to be accepted.
+// its run need not; it is told to be accepted until that run is at it.
 func (s *Service) accept(ctx context.Context, id string, c ports.ChangeCommand) (op preference.Operation, start *ports.Run, replayed bool, err error) {
 	request := preference.Request{ID: id, Change: c.Change, Source: c.Source, Actor: c.Actor, Origin: c.Origin, Key: c.Key,
 		Fingerprint: c.Fingerprint, IfMatch: c.IfMatch, Budget: s.GrantBudget}
