@@ -48,8 +48,11 @@ func seed(b *testing.B, url string, customers int, service *inbox.Service) *seed
 	require.NoError(b, err)
 	defer func() { _ = conn.Close(context.Background()) }()
 	template := cardTemplate(b, service, conn)
-	_, err = conn.Exec(ctx, `TRUNCATE messages, message_batches, inboxes, inbox_items, link_conversions`)
-	require.NoError(b, err)
+	for _, statement := range []string{`TRUNCATE messages, message_batches, inboxes, inbox_items, link_conversions`,
+		`UPDATE deeplink_targets SET pattern_at = now() - interval '1 year'`} { // the messages were published when there was a place to link to
+		_, err = conn.Exec(ctx, statement)
+		require.NoError(b, err)
+	}
 	indexes := dropIndexes(b, conn, "messages", "inbox_items")
 	exec := func(statement string, args ...any) func() error {
 		return func() error {
@@ -157,11 +160,11 @@ var (
 	seedMessages = `INSERT INTO messages (id, source, external_id, audience, recipients, campaign, content, category, pinned, localized, targets,
 		  published_at, expires_at, undelivered, leaving, fingerprint, card, card_format, added, created_at, updated_at)
 		SELECT (k - 1) * $1::bigint + n, 'seed', k || '/' || n, 'personal', 1, '', replace($2, '` + numberMark + `', (n * 1000 + k)::text)::jsonb, 'orders', false, false, '{orders}',
-		  p, now() + interval '1 year', 0, false, '\x00', replace(replace($3, '` + numberMark + `', (n * 1000 + k)::text), '` + timeMark + `', to_char(p, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), $4, 0, p, p
+		  p, now() + interval '1 year', 0, false, decode(repeat('00', 32), 'hex'), replace(replace($3, '` + numberMark + `', (n * 1000 + k)::text), '` + timeMark + `', to_char(p, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), $4, 0, p, p
 		FROM generate_series(1, ` + strconv.Itoa(perHeavy) + `) k, generate_series(1, $1::int) n, LATERAL (SELECT ` + publishedAt + ` AS p) t WHERE k <= ` + limitOf
 
 	seedInboxes = `INSERT INTO inboxes (id, viewer, version, total, unseen, unread)
-		SELECT n, 'c:s' || n, l, l - l / 10, l - l * 7 / 10, l - l * 6 / 10 FROM generate_series(1, $1::int) n, LATERAL (SELECT ` + limitOf + ` AS l) t`
+		SELECT n, 'c:s' || n, 1000, l - l / 10, l - l * 7 / 10, l - l * 6 / 10 FROM generate_series(1, $1::int) n, LATERAL (SELECT ` + limitOf + ` AS l) t`
 
 	seedItems = `INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed, seen_at, read_at, archived_at)
 		SELECT n, (k - 1) * $1::bigint + n, 1, false, p, now() + interval '1 year', k, k,
@@ -180,7 +183,7 @@ var (
 	seedDeep = `WITH m AS (INSERT INTO messages (id, source, external_id, audience, recipients, campaign, content, category, pinned, localized, targets,
 		  published_at, expires_at, undelivered, leaving, fingerprint, card, card_format, added, created_at, updated_at)
 		SELECT 250 * $1::bigint + k, 'seed', 'deep/' || k, 'personal', 1, '', replace($2, '` + numberMark + `', k::text)::jsonb, 'orders', false, false, '{orders}',
-		  p, now() + interval '1 year', 0, false, '\x00', replace(replace($3, '` + numberMark + `', k::text), '` + timeMark + `', to_char(p, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), $4, 0, p, p
+		  p, now() + interval '1 year', 0, false, decode(repeat('00', 32), 'hex'), replace(replace($3, '` + numberMark + `', k::text), '` + timeMark + `', to_char(p, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), $4, 0, p, p
 		FROM generate_series(1, ` + strconv.Itoa(deepItems) + `) k, LATERAL (SELECT date_trunc('second', now()) - make_interval(mins => 20001 - k) AS p) t RETURNING id, published_at, expires_at),
 		b AS (INSERT INTO inboxes (id, viewer, version, total, unseen, unread) VALUES ($1 + 1, 'c:` + deepViewer + `', 1, ` + strconv.Itoa(deepItems) + `, ` + strconv.Itoa(deepItems) + `, ` + strconv.Itoa(deepItems) + `))
 		INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed)

@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -96,7 +98,7 @@ func (l *line) read() (a answer, err error) {
 	if a.status, err = strconv.Atoi(string(first[9:12])); err != nil {
 		return a, err
 	}
-	length := 0
+	length, chunked := 0, false
 	for {
 		header, err := l.in.ReadSlice('\n')
 		if err != nil {
@@ -114,21 +116,37 @@ func (l *line) read() (a answer, err error) {
 		case bytes.EqualFold(name, []byte("Etag")):
 			a.etag = string(bytes.TrimSpace(value))
 		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
-			return a, fmt.Errorf("an answer in chunks: its length is not said")
+			chunked = true
 		}
 	}
-	if cap(l.body) < length {
-		l.body = make([]byte, length)
+	l.body = l.body[:0]
+	if !chunked {
+		err = l.more(length)
 	}
-	a.body = l.body[:length]
-	for read := 0; read < length; {
-		n, err := l.in.Read(a.body[read:])
-		if err != nil {
-			return a, err
+	for chunked && err == nil {
+		var size []byte
+		if size, err = l.in.ReadSlice('\n'); err != nil {
+			break
 		}
-		read += n
+		n, bad := strconv.ParseInt(string(bytes.TrimSpace(size)), 16, 32)
+		if err = bad; err == nil {
+			err = l.more(int(n))
+		}
+		if err == nil {
+			_, err = l.in.Discard(len("\r\n"))
+		}
+		chunked = n > 0
 	}
-	return a, nil
+	a.body = l.body
+	return a, err
+}
+
+// more reads so many bytes of a body.
+func (l *line) more(n int) error {
+	had := len(l.body)
+	l.body = slices.Grow(l.body, n)[:had+n]
+	_, err := io.ReadFull(l.in, l.body[had:])
+	return err
 }
 
 // request makes the bytes of one.
