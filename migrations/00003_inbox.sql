@@ -110,6 +110,9 @@ CREATE TABLE inbox_items (
   archived_at   timestamptz,
   unread_at     timestamptz,
   unarchived_at timestamptz,
+  card          text,
+  card_format   smallint,
+  targets       text[]      COLLATE "C",
   CONSTRAINT inbox_items_pk PRIMARY KEY (inbox_id, message_id),
   CONSTRAINT inbox_items_state CHECK (state BETWEEN 0 AND 2)
 ) WITH (fillfactor = 90);
@@ -117,6 +120,7 @@ CREATE TABLE inbox_items (
 COMMENT ON TABLE inbox_items IS 'A message to customers in one customer''s inbox, with the receipt. No foreign keys: the inbox''s lock and the clean-up keep it whole, and ten million look-ups less are done.';
 COMMENT ON COLUMN inbox_items.state IS '0 waits for its time, 1 shows, 2 is gone (expired, retracted) and kept for those who ask what has changed.';
 COMMENT ON COLUMN inbox_items.pinned IS 'As published_at and expires_at a copy of the message''s, so that the order is in one index.';
+COMMENT ON COLUMN inbox_items.card IS 'With card_format and targets what the message has, so that a page is read without looking at the messages. Null for those in several languages, to many, or edited since: then the message itself has it.';
 COMMENT ON COLUMN inbox_items.added IS 'Version of the inbox with which it began to show; 0 while it waits.';
 COMMENT ON COLUMN inbox_items.changed IS 'Version of the inbox of its last change.';
 

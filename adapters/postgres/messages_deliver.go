@@ -33,7 +33,8 @@ var deliverBatch = `WITH m AS MATERIALIZED (
 	UPDATE messages SET undelivered = undelivered - taken.n FROM taken WHERE id = $1 RETURNING taken.n, undelivered + unwalked`
 
 // settleItems makes the items of a message in some inboxes ($2) what the message is now: it shows, waits or is gone, in its
-// place. With $3 those that stay what they are count as changed too. Message and inboxes are locked.
+// place, and have no card any more: the message has the one that it was edited to. With $3 those that stay what they are
+// count as changed too. Message and inboxes are locked.
 var settleItems = `WITH m AS MATERIALIZED (
 	  SELECT id, pinned, published_at, expires_at, CASE WHEN retracted_at IS NOT NULL OR expires_at <= statement_timestamp() THEN 2
 	    WHEN published_at <= statement_timestamp() THEN 1 ELSE 0 END AS state FROM messages WHERE id = $1),
@@ -50,7 +51,8 @@ var settleItems = `WITH m AS MATERIALIZED (
 	  FROM was, m WHERE b.id = was.inbox_id RETURNING b.id, b.viewer, b.version, was.noticed),
 	item AS (
 	  UPDATE inbox_items i SET state = m.state, pinned = m.pinned, expires_at = m.expires_at, changed = box.version,
-	    added = CASE WHEN m.state = 1 AND i.state <> 1 THEN box.version ELSE i.added END
+	    added = CASE WHEN m.state = 1 AND i.state <> 1 THEN box.version ELSE i.added END,
+	    card = NULL, card_format = NULL, targets = NULL
 	  FROM box, m WHERE i.inbox_id = box.id AND i.message_id = m.id),
 	shown AS (SELECT viewer, version FROM box WHERE noticed = 1)
 	` + wordOfInboxes("shown")

@@ -199,7 +199,8 @@ func goodTargets(linked bool, catalogue int) string {
 		good AS MATERIALIZED (SELECT count(*) = cardinality($1::text[]) AS ok FROM link), `, catalogue)
 }
 
-// toInboxes is the statement for a message that goes into inboxes at once. One inbox has a statement of its own: the
+// toInboxes is the statement for a message that goes into inboxes at once, with its card if that is for everybody: then it
+// is kept there alone, and a page is read without a look at the messages. One inbox has a statement of its own: the
 // server makes the plan for many anew each time, as it depends on how many there are.
 func toInboxes(linked, one bool) string {
 	viewers := `SELECT v AS viewer FROM unnest($22::text[]) v ORDER BY v COLLATE "C"`
@@ -207,7 +208,7 @@ func toInboxes(linked, one bool) string {
 		viewers = `SELECT $22::text AS viewer`
 	}
 	return goodTargets(linked, 23) + `
-		m AS (` + messageInto + `0` + messageOnce + `),
+		m AS (` + cardless(messageInto) + `0` + messageOnce + `),
 		box AS (
 		  INSERT INTO inboxes AS i (viewer, version, total, unseen, unread, next_change)
 		  SELECT v.viewer, $20::integer, $20, $20, $20, $21::timestamptz FROM m, (` + viewers + `) v
@@ -215,11 +216,17 @@ func toInboxes(linked, one bool) string {
 		    unseen = i.unseen + excluded.unseen, unread = i.unread + excluded.unread, next_change = LEAST(i.next_change, excluded.next_change)
 		  RETURNING id, viewer, version),
 		item AS (
-		  INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed)
-		  SELECT box.id, m.id, $20, $9, $11, $12, $20 * box.version, box.version FROM box, m),
+		  INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed, card, card_format, targets)
+		  SELECT box.id, m.id, $20, $9, $11, $12, $20 * box.version, box.version, CASE WHEN NOT $10 THEN $16 END,
+		    CASE WHEN NOT $10 THEN $17::smallint END, CASE WHEN NOT $10 THEN $1::text[] END FROM box, m),
 		shown AS (SELECT viewer, version FROM box WHERE $20 = 1),
 		word AS (` + wordOfInboxes("shown") + `)
 		SELECT good.ok, m.id, m.added FROM good LEFT JOIN m ON true`
+}
+
+// cardless leaves the card out of the message when its items have it.
+func cardless(into string) string {
+	return strings.Replace(into, "$16, $17::smallint", "CASE WHEN $10 THEN $16 ELSE '' END, CASE WHEN $10 THEN $17::smallint ELSE 0 END", 1)
 }
 
 // toAll is the statement for a global message. The version must not grow when the name turns out to be taken, so the server

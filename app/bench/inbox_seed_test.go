@@ -72,12 +72,12 @@ func seed(b *testing.B, url string, customers int, service *inbox.Service) *seed
 		}
 	}
 	var g errgroup.Group
-	g.Go(exec(seedMessages, customers, template.content, template.card, template.format))
+	g.Go(exec(seedMessages, customers, template.content))
 	g.Go(func() error {
 		if err := exec(seedInboxes, customers)(); err != nil {
 			return err
 		}
-		if err := exec(seedItems, customers)(); err != nil {
+		if err := exec(seedItems, customers, template.card, template.format)(); err != nil {
 			return err
 		}
 		return exec(seedBare, customers)()
@@ -145,7 +145,8 @@ func cardTemplate(b *testing.B, service *inbox.Service, conn *pgx.Conn) (t templ
 			Category: "orders", Link: "app://orders/" + numberMark}})
 	require.NoError(b, err)
 	var published time.Time
-	require.NoError(b, conn.QueryRow(b.Context(), `SELECT content::text, card, card_format, published_at FROM messages WHERE external_id = 'template'`).
+	require.NoError(b, conn.QueryRow(b.Context(), `SELECT m.content::text, i.card, i.card_format, m.published_at
+		FROM messages m JOIN inbox_items i ON i.message_id = m.id WHERE external_id = 'template'`).
 		Scan(&t.content, &t.card, &t.format, &published))
 	mark := published.UTC().Format(time.RFC3339Nano)
 	require.Contains(b, t.card, mark)
@@ -160,15 +161,16 @@ var (
 	seedMessages = `INSERT INTO messages (id, source, external_id, audience, recipients, campaign, content, category, pinned, localized, targets,
 		  published_at, expires_at, undelivered, leaving, fingerprint, card, card_format, added, created_at, updated_at)
 		SELECT (k - 1) * $1::bigint + n, 'seed', k || '/' || n, 'personal', 1, '', replace($2, '` + numberMark + `', (n * 1000 + k)::text)::jsonb, 'orders', false, false, '{orders}',
-		  p, now() + interval '1 year', 0, false, decode(repeat('00', 32), 'hex'), replace(replace($3, '` + numberMark + `', (n * 1000 + k)::text), '` + timeMark + `', to_char(p, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), $4, 0, p, p
+		  p, now() + interval '1 year', 0, false, decode(repeat('00', 32), 'hex'), '', 0, 0, p, p
 		FROM generate_series(1, ` + strconv.Itoa(perHeavy) + `) k, generate_series(1, $1::int) n, LATERAL (SELECT ` + publishedAt + ` AS p) t WHERE k <= ` + limitOf
 
 	seedInboxes = `INSERT INTO inboxes (id, viewer, version, total, unseen, unread)
 		SELECT n, 'c:s' || n, 1000, l - l / 10, l - l * 7 / 10, l - l * 6 / 10 FROM generate_series(1, $1::int) n, LATERAL (SELECT ` + limitOf + ` AS l) t`
 
-	seedItems = `INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed, seen_at, read_at, archived_at)
+	seedItems = `INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed, seen_at, read_at, archived_at, card, card_format, targets)
 		SELECT n, (k - 1) * $1::bigint + n, 1, false, p, now() + interval '1 year', k, k,
-		  CASE WHEN k <= l * 7 / 10 THEN p END, CASE WHEN k <= l * 6 / 10 THEN p END, CASE WHEN k <= l / 10 THEN p END
+		  CASE WHEN k <= l * 7 / 10 THEN p END, CASE WHEN k <= l * 6 / 10 THEN p END, CASE WHEN k <= l / 10 THEN p END,
+		  replace(replace($2, '` + numberMark + `', (n * 1000 + k)::text), '` + timeMark + `', to_char(p, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), $3, '{orders}'
 		FROM generate_series(1, ` + strconv.Itoa(perHeavy) + `) k, generate_series(1, $1::int) n, LATERAL (SELECT ` + publishedAt + ` AS p, ` + limitOf + ` AS l) t WHERE k <= l`
 
 	// What somebody would write who needs a feed by tomorrow: all that a page shows in one table.
@@ -183,9 +185,9 @@ var (
 	seedDeep = `WITH m AS (INSERT INTO messages (id, source, external_id, audience, recipients, campaign, content, category, pinned, localized, targets,
 		  published_at, expires_at, undelivered, leaving, fingerprint, card, card_format, added, created_at, updated_at)
 		SELECT 250 * $1::bigint + k, 'seed', 'deep/' || k, 'personal', 1, '', replace($2, '` + numberMark + `', k::text)::jsonb, 'orders', false, false, '{orders}',
-		  p, now() + interval '1 year', 0, false, decode(repeat('00', 32), 'hex'), replace(replace($3, '` + numberMark + `', k::text), '` + timeMark + `', to_char(p, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), $4, 0, p, p
+		  p, now() + interval '1 year', 0, false, decode(repeat('00', 32), 'hex'), '', 0, 0, p, p
 		FROM generate_series(1, ` + strconv.Itoa(deepItems) + `) k, LATERAL (SELECT date_trunc('second', now()) - make_interval(mins => 20001 - k) AS p) t RETURNING id, published_at, expires_at),
 		b AS (INSERT INTO inboxes (id, viewer, version, total, unseen, unread) VALUES ($1 + 1, 'c:` + deepViewer + `', 1, ` + strconv.Itoa(deepItems) + `, ` + strconv.Itoa(deepItems) + `, ` + strconv.Itoa(deepItems) + `))
-		INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed)
-		SELECT $1 + 1, id, 1, false, published_at, expires_at, 1, 1 FROM m`
+		INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed, card, card_format, targets)
+		SELECT $1 + 1, id, 1, false, published_at, expires_at, 1, 1, replace(replace($3, '` + numberMark + `', id::text), '` + timeMark + `', to_char(published_at, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), $4, '{orders}' FROM m`
 )
