@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -155,7 +156,14 @@ func (d Draft) Publish(links *Links, now time.Time) (*Message, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	return m, m.resolve(links, now)
+	return m, m.resolve(links, now, nil)
+}
+
+// CheckName checks source and external id alone, for those who look a message up by them first.
+func (d Draft) CheckName() error {
+	r := rules{}
+	d.checkName(&r)
+	return r.err()
 }
 
 // campaign is the one that was named, or else the message itself; a message to one customer is no campaign.
@@ -171,12 +179,21 @@ func (m *Message) checkLife(r *rules, now time.Time) {
 	r.must(!m.Expiry.After(m.PublishedAt.Add(MaxLife)), "expiry", "too_late", "must be at most 366 days after publish_at")
 }
 
-// resolve finds the targets of all links.
-func (m *Message) resolve(links *Links, now time.Time) error {
-	m.Targets = nil
+// resolve finds the targets of all links. Those of an older content, which was published with them, need not be active
+// any more: otherwise nothing about a message could be put right while one of its targets is switched off.
+func (m *Message) resolve(links *Links, now time.Time, older *Message) error {
 	var bad []fault.Field
+	var published []string
+	m.Targets = nil
+	if older != nil {
+		published = older.Content.Links()
+	}
 	for path, link := range m.Content.linksByPath() {
 		t, ok := links.Resolve(link)
+		if slices.Contains(published, link) && (!ok || !t.ActiveAt(now)) {
+			m.keepTargets(older, links, link)
+			continue
+		}
 		switch {
 		case !ok:
 			bad = append(bad, fault.Field{Path: path, Code: "unknown_target", Message: "leads to no target of the catalogue"})
@@ -192,6 +209,17 @@ func (m *Message) resolve(links *Links, now time.Time) error {
 	}
 	slices.SortFunc(bad, func(a, b fault.Field) int { return strings.Compare(a.Path, b.Path) })
 	return &fault.Error{Kind: fault.Invalid, Code: "deeplink-inactive", Message: "a link leads nowhere", Fields: bad}
+}
+
+// keepTargets goes on holding what the older message held about a link that leads nowhere now. The target that it led to is
+// not known by itself, so those that no longer exist stay all.
+func (m *Message) keepTargets(older *Message, links *Links, link string) {
+	for _, key := range older.Targets {
+		t, known := links.Target(key)
+		if (!known || t.Pattern.Matches(link)) && !slices.Contains(m.Targets, key) {
+			m.Targets = append(m.Targets, key)
+		}
+	}
 }
 
 func (c Content) linksByPath() map[string]string {
@@ -232,7 +260,7 @@ func (m *Message) Edited(e Edit, links *Links, now time.Time) (*Message, error) 
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	return &out, out.resolve(links, now)
+	return &out, out.resolve(links, now, m)
 }
 
 // Fingerprint tells drafts with the same name but different content apart. Defaults do not enter it.
@@ -303,8 +331,12 @@ func (c Content) check(r *rules) {
 		ids[a.ID] = true
 	}
 	r.must(len(c.Variants) <= maxVariants, "variants", "too_many", "may have at most 50 entries")
-	for locale, t := range c.Variants {
-		at := "variants." + locale
+	tags := map[string]bool{}
+	for _, locale := range slices.Sorted(maps.Keys(c.Variants)) {
+		t := c.Variants[locale]
+		at, tag := "variants."+locale, strings.ToLower(locale)
+		r.must(!tags[tag], at, "duplicate", "is the same language as another one: case makes no difference")
+		tags[tag] = true
 		r.must(localePattern.MatchString(locale), at, "invalid_locale", "must be named by a language tag such as de or pt-BR")
 		t.check(r, at+".")
 		for id, title := range t.Actions {
@@ -333,42 +365,3 @@ func shown(s string, least, most int) bool {
 }
 
 func plain(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
-
-// In is the content in the first of the languages that there is a text for, given the most wanted first. A tag that has no
-// text of its own is tried without its last part (RFC 4647, lookup). locale is empty when the text's language is unknown.
-func (c Content) In(wanted []string) (text Text, actions []Action, locale string) {
-	for _, tag := range wanted {
-		for ; tag != ""; tag = shorterTag(tag) {
-			if strings.EqualFold(tag, c.Locale) {
-				return c.Text, c.Actions, c.Locale
-			}
-			for name, t := range c.Variants {
-				if strings.EqualFold(tag, name) {
-					return t, titled(c.Actions, t.Actions), name
-				}
-			}
-		}
-	}
-	return c.Text, c.Actions, c.Locale
-}
-
-func titled(actions []Action, titles map[string]string) []Action {
-	out := slices.Clone(actions)
-	for i, a := range out {
-		out[i].Title = cmp.Or(titles[a.ID], a.Title)
-	}
-	return out
-}
-
-// shorterTag leaves the last part of a language tag out, and a single letter before it, which means nothing by itself.
-func shorterTag(tag string) string {
-	i := strings.LastIndexByte(tag, '-')
-	if i < 0 {
-		return ""
-	}
-	tag = tag[:i]
-	if i = strings.LastIndexByte(tag, '-'); i == len(tag)-2 && i >= 0 {
-		tag = tag[:i]
-	}
-	return tag
-}

@@ -51,7 +51,10 @@ func TestADraftIsRefusedWithFieldAndRule(t *testing.T) {
 		"category":          {func(d *inbox.Draft) { d.Content.Category = "Not This" }, "category", "invalid_category"},
 		"locale":            {func(d *inbox.Draft) { d.Content.Locale = "deutsch!" }, "locale", "invalid_locale"},
 		"variant's locale":  {func(d *inbox.Draft) { d.Content.Variants = map[string]inbox.Text{"?": {Title: "x"}} }, "variants.?", "invalid_locale"},
-		"variant's title":   {func(d *inbox.Draft) { d.Content.Variants = map[string]inbox.Text{"de": {}} }, "variants.de.title", "invalid_text"},
+		"variant twice": {func(d *inbox.Draft) {
+			d.Content.Variants = map[string]inbox.Text{"de": {Title: "x"}, "DE": {Title: "y"}}
+		}, "variants.de", "duplicate"},
+		"variant's title": {func(d *inbox.Draft) { d.Content.Variants = map[string]inbox.Text{"de": {}} }, "variants.de.title", "invalid_text"},
 		"variant's action": {func(d *inbox.Draft) {
 			d.Content.Variants = map[string]inbox.Text{"de": {Title: "x", Actions: map[string]string{"go": "Los"}}}
 		}, "variants.de.actions.go", "unknown_action"},
@@ -150,4 +153,27 @@ func TestTheTextIsInTheLanguageThatIsWantedMost(t *testing.T) {
 	require.Equal(t, []inbox.Action{{ID: "go", Title: "Los"}, {ID: "no", Title: "No"}}, actions)
 	require.Equal(t, "de", locale)
 	require.Equal(t, "Go", c.Actions[0].Title)
+}
+
+// A message that is out must stay correctable while its target is switched off; a link that is new must lead somewhere.
+func TestAnEditKeepsALinkThatWasSwitchedOff(t *testing.T) {
+	t.Parallel()
+	m, err := draft().Publish(links(t), noon)
+	require.NoError(t, err)
+	orders, ok := links(t).Target("orders")
+	require.True(t, ok)
+	orders.Active = false
+	for name, now := range map[string]*inbox.Links{"switched off": inbox.NewLinks(orders), "deleted": inbox.NewLinks()} {
+		content := m.Content
+		content.Title = "Corrected"
+		edited, err := m.Edited(inbox.Edit{Content: &content}, now, noon)
+		require.NoError(t, err, name)
+		require.Equal(t, m.Targets, edited.Targets, name)
+		soon := noon.Add(time.Hour)
+		_, err = m.Edited(inbox.Edit{Expiry: &soon}, now, noon)
+		require.NoError(t, err, name)
+		content.Link = "app://orders/43"
+		_, err = m.Edited(inbox.Edit{Content: &content}, now, noon)
+		require.ErrorIs(t, err, &fault.Error{Code: "deeplink-inactive"}, name)
+	}
 }
