@@ -29,7 +29,8 @@ type Inbox interface {
 	Acknowledge(ctx context.Context, viewer inbox.Viewer, items []Acknowledgement) (AcknowledgeResult, error)
 
 	// AcknowledgeAll records it for every message that was in the inbox as of the version, and for none that came later.
-	// Only Seen, Read and Archived can be said of all: anything else is fault.Invalid. The result names no items.
+	// Only Seen, Read and Archived can be said of all: anything else is fault.Invalid. The result names no items. A version
+	// that this inbox has not come to is fault.Gone "version-too-old".
 	AcknowledgeAll(ctx context.Context, viewer inbox.Viewer, state inbox.State, asOf inbox.Version) (AcknowledgeResult, error)
 
 	// Merge takes over what an installation did while nobody was signed in. The installation's inbox is empty afterwards,
@@ -132,7 +133,8 @@ type Cards interface {
 type Messages interface {
 	// Publish makes a message, visible when it returns if its time has come and its audience is not too large; else
 	// Message.Undelivered counts down. created is false when the same message is there already. Errors: those of
-	// Draft.Publish, fault.Conflict "message-exists" for the same name with other content.
+	// Draft.Publish, fault.Invalid for the source of the customers' own feed, fault.Conflict "message-exists" for the same
+	// name with other content.
 	Publish(ctx context.Context, d inbox.Draft) (m StoredMessage, created bool, err error)
 
 	// Message reads one. Errors: fault.NotFound.
@@ -160,6 +162,9 @@ type InboxUpkeep interface {
 
 	// Deliver takes the next batch of a message to many on its way; see MessageStore.Deliver.
 	Deliver(ctx context.Context, id inbox.MessageID) (done, left int, err error)
+
+	// Delivery says what Deliver does about a message now. Errors: fault.NotFound, fault.Unavailable.
+	Delivery(ctx context.Context, id inbox.MessageID) (Delivery, error)
 
 	// ResumeDeliveries starts the delivery of messages that have been waiting for it, and says of how many.
 	ResumeDeliveries(ctx context.Context) (int, error)

@@ -205,5 +205,33 @@ type CleanedUp struct {
 // Deliveries starts the delivery of a message to many. Errors: fault.Unavailable; who is not started is found by the
 // sweep of Undelivered.
 type Deliveries interface {
-	StartDelivery(ctx context.Context, id inbox.MessageID) error
+	StartDelivery(ctx context.Context, d Delivery) error
+}
+
+// DeliveryTask is what Deliver does with a message to many. It is for people to read: Deliver finds out by itself.
+type DeliveryTask string
+
+const (
+	BringingIn DeliveryTask = "bring-in" // to those who do not have it yet
+	TakingOut  DeliveryTask = "take-out" // of the inboxes of those who have it, after its retraction
+	PassingOn  DeliveryTask = "pass-on"  // an edit, to those who have it
+)
+
+// Delivery is what is to be done about a message to many.
+type Delivery struct {
+	Message    inbox.MessageID
+	Task       DeliveryTask
+	Recipients int // that the message has in all
+}
+
+// DeliveryOf is what is to be done about the message as it is stored.
+func DeliveryOf(m StoredMessage) Delivery {
+	d := Delivery{Message: m.ID, Task: PassingOn, Recipients: m.Recipients}
+	switch {
+	case !m.RetractedAt.IsZero():
+		d.Task = TakingOut
+	case m.Undelivered > 0:
+		d.Task = BringingIn
+	}
+	return d
 }

@@ -66,16 +66,20 @@ type StandingQuery struct {
 }
 
 // GlobalStanding is what is the same for everybody. Due says that time has changed something (a message has expired,
-// say) and nobody has made it so yet; the version does not tell of it.
+// say) and nobody has made it so yet; the version does not tell of it. NextChange is when time does so next, on the
+// clock that Now was read from, which need not be the caller's; zero for never, and passed when Due.
 type GlobalStanding struct {
-	Version int64
-	Due     bool
+	Version    int64
+	Due        bool
+	NextChange time.Time
+	Now        time.Time
 }
 
-// Standing is one viewer's. Due is as in GlobalStanding.
+// Standing is one viewer's. Due and NextChange are as in GlobalStanding.
 type Standing struct {
 	Own        int64 // version of the inbox
 	Due        bool
+	NextChange time.Time
 	Tag        string // of a customer's preferences; see PreferenceView
 	Operations []OperationStanding
 }

@@ -94,6 +94,8 @@ func TestAcknowledgingAllAsOfAVersion(t *testing.T) {
 	require.Equal(t, 1, got.Changed)
 	require.Empty(t, got.Items)
 	require.Equal(t, InboxCounts{Total: 2, Unseen: 1, Unread: 1}, got.Counts)
+	never := a.call("POST", "/v1/inbox/acknowledge", "ada", `{"all":"read","as_of":"999999.999999"}`).is(410).problem()
+	require.Equal(t, "version-too-old", never.Code)
 }
 
 func TestMergingAnInstallation(t *testing.T) {

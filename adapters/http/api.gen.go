@@ -242,11 +242,12 @@ type ChannelState struct {
 // ChosenAt When it was chosen; null when it never was.
 type ChosenAt = time.Time
 
-// ClientEvent defines model for ClientEvent.
+// ClientEvent One that breaks a rule is answered `refused`, and the others are taken all the same.
 type ClientEvent struct {
+	// At When it happened, an RFC 3339 time; at most 30 days ago.
 	At string `json:"at"`
 
-	// Id Made by the client; the same id is counted once.
+	// Id Made by the client, 1 to 64 letters, digits or any of `. _ : -`; the same id is counted once.
 	Id string `json:"id"`
 
 	// MessageId The message whose link led there; with `deeplink_converted`, and only there.
@@ -641,7 +642,7 @@ type MessageDraft struct {
 	// PublishAt From when on it shows; now when left out.
 	PublishAt *string `json:"publish_at,omitempty"`
 
-	// Source Who publishes. 1 to 64 letters, digits or any of `. _ : -`
+	// Source Who publishes. 1 to 64 letters, digits or any of `. _ : -`, and not the source of the customers' own feed upstream (`reserved_source`).
 	Source string `json:"source"`
 
 	// Title 1 to 200 characters.
@@ -837,10 +838,12 @@ type Receipt struct {
 
 // RecordedEvent defines model for RecordedEvent.
 type RecordedEvent struct {
-	// Error Why it was refused.
-	Error  *FieldError `json:"error"`
-	Id     string      `json:"id"`
-	Status string      `json:"status"`
+	// Error The rule that it breaks, when it was refused; `field` is a path such as `events.0.at`.
+	Error *FieldError `json:"error"`
+
+	// Id The event's; empty when that was no text.
+	Id     string `json:"id"`
+	Status string `json:"status"`
 }
 
 // RecordedEvents defines model for RecordedEvents.

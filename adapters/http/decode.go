@@ -63,23 +63,29 @@ func (s *server) failBody(g *gin.Context, r *route, err error) {
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, route *route, dst any) ([]byte, error) {
-	schema, err := schemaFor(r.Header, route.bodies)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, route.maxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, errTooLarge
-	}
-	if err != nil {
-		return nil, errBrokenOff()
-	}
-	tree, err := parseJSON(raw)
+	schema, tree, err := readTree(w, r, route)
 	if err != nil {
 		return nil, err
 	}
 	return fit(schema, tree, dst)
+}
+
+// readTree reads the body without looking at what it says, and answers the schema that it must keep.
+func readTree(w http.ResponseWriter, r *http.Request, route *route) (*openapi3.Schema, any, error) {
+	schema, err := schemaFor(r.Header, route.bodies)
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, route.maxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, nil, errTooLarge
+	}
+	if err != nil {
+		return nil, nil, errBrokenOff()
+	}
+	tree, err := parseJSON(raw)
+	return schema, tree, err
 }
 
 // fit puts a tree into dst when it keeps the schema, and returns its canonical form.

@@ -42,27 +42,66 @@ func TestEventsAreHandedOnAndAnsweredOneByOne(t *testing.T) {
 	require.Equal(t, "recorded", got.Results[0].Status, "the installation is somebody else")
 }
 
-func TestEventsThatAreNoneAreRefused(t *testing.T) {
+func TestAnEventThatBreaksARuleDoesNotHoldUpTheOthers(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	event := func(members string) string { return `{"events":[{` + members + `}]}` }
-	many := strings.TrimSuffix(strings.Repeat(`{"id":"a","type":"inbox_opened","at":"2026-05-04T10:00:00Z"},`, 101), ",")
+	a.measure.refused = map[string]fault.Field{"of the future": {Path: "type", Code: "unknown_type", Message: "is none"}}
+	sound := `{"id":"sound","type":"inbox_opened","at":"2026-05-04T10:00:00Z"}`
+	for name, tc := range map[string]struct{ event, id, member, code string }{
+		"unknown type":       {`{"id":"of the future","type":"widget_opened","at":"2026-05-04T10:00:00Z"}`, "of the future", "type", "unknown_type"},
+		"a type of no text":  {`{"id":"b","type":1,"at":"2026-05-04T10:00:00Z"}`, "b", "type", "wrong_type"},
+		"no id":              {`{"type":"inbox_opened","at":"2026-05-04T10:00:00Z"}`, "", "id", "required"},
+		"a number as id":     {`{"id":7,"type":"inbox_opened","at":"2026-05-04T10:00:00Z"}`, "", "id", "wrong_type"},
+		"a long id":          {`{"id":"` + strings.Repeat("x", 300) + `","type":"inbox_opened","at":"2026-05-04T10:00:00Z"}`, strings.Repeat("x", 300), "id", "too_long"},
+		"no time":            {`{"id":"b","type":"inbox_opened"}`, "b", "at", "required"},
+		"null as time":       {`{"id":"b","type":"inbox_opened","at":null}`, "b", "at", "null_not_allowed"},
+		"no such time":       {`{"id":"b","type":"inbox_opened","at":"yesterday"}`, "b", "at", "bad_format"},
+		"a time of no day":   {`{"id":"b","type":"inbox_opened","at":"2026-02-30T10:00:00Z"}`, "b", "at", "bad_format"},
+		"unknown member":     {`{"id":"b","type":"inbox_opened","at":"2026-05-04T10:00:00Z","count":2}`, "b", "count", "unknown_field"},
+		"message of no text": {`{"id":"b","type":"inbox_opened","at":"2026-05-04T10:00:00Z","message_id":{}}`, "b", "message_id", "wrong_type"},
+		"several":            {`{"id":"b","kind":1,"at":5}`, "b", "at", "wrong_type"},
+		"nothing":            {`{}`, "", "at", "required"},
+	} {
+		var got RecordedEvents
+		a.call("POST", "/v1/events", "ada", `{"events":[`+tc.event+`,`+sound+`,`+tc.event+`]}`).is(200).json(&got)
+		require.Len(t, got.Results, 3, name)
+		require.NotEqual(t, "refused", got.Results[1].Status, name)
+		require.Equal(t, "sound", got.Results[1].Id, name)
+		for i, at := range map[int]string{0: "events.0.", 2: "events.2."} {
+			r := got.Results[i]
+			require.Equal(t, []string{tc.id, "refused"}, []string{r.Id, r.Status}, name)
+			require.Equal(t, []string{at + tc.member, tc.code}, []string{r.Error.Field, r.Error.Code}, name)
+			require.NotEmpty(t, r.Error.Message, name)
+		}
+		a.call("POST", "/v1/events", "ada", `{"events":[`+tc.event+`]}`).is(200).json(&got)
+		require.Len(t, got.Results, 1, name)
+		require.Equal(t, "refused", got.Results[0].Status, name)
+	}
+}
+
+func TestABatchThatIsNoneIsRefused(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	sound := `{"id":"a","type":"inbox_opened","at":"2026-05-04T10:00:00Z"}`
+	many := strings.TrimSuffix(strings.Repeat(sound+",", 101), ",")
 	for name, tc := range map[string]struct{ body, field string }{
-		"none":             {`{"events":[]}`, "events"},
-		"too many":         {`{"events":[` + many + `]}`, "events"},
-		"no id":            {event(`"type":"inbox_opened","at":"2026-05-04T10:00:00Z"`), "events.0.id"},
-		"no time":          {event(`"id":"a","type":"inbox_opened"`), "events.0.at"},
-		"a time of no day": {event(`"id":"a","type":"inbox_opened","at":"2026-02-30T10:00:00Z"`), "events.0.at"},
-		"unknown type":     {event(`"id":"a","type":"message_seen","at":"2026-05-04T10:00:00Z"`), "events.0.type"},
-		"unknown member":   {event(`"id":"a","type":"inbox_opened","at":"2026-05-04T10:00:00Z","count":2`), "events.0.count"},
+		"none":                      {`{"events":[]}`, "events"},
+		"too many":                  {`{"events":[` + many + `]}`, "events"},
+		"no list":                   {`{"events":` + sound + `}`, "events"},
+		"no events":                 {`{}`, "events"},
+		"not an object":             {`{"events":[` + sound + `,"a"]}`, "events.1"},
+		"null":                      {`{"events":[` + sound + `,null]}`, "events.1"},
+		"unknown member":            {`{"events":[` + sound + `],"sent":1}`, "sent"},
+		"one that looks like inner": {`{"events":[` + sound + `],"events.0.at":1}`, "events.0.at"},
+		"twice the same member":     {`{"events":[{"id":"a","id":"b"}]}`, "events.0.id"},
 	} {
 		require.Contains(t, fields(a.call("POST", "/v1/events", "ada", tc.body).is(400).problem()), tc.field, name)
 	}
-	sound := event(`"id":"a","type":"inbox_opened","at":"2026-05-04T10:00:00Z"`)
-	require.Equal(t, map[string]string{installationHeader: "required"}, fields(a.call("POST", "/v1/events", "", sound).is(400).problem()))
+	body := `{"events":[` + sound + `]}`
+	require.Equal(t, map[string]string{installationHeader: "required"}, fields(a.call("POST", "/v1/events", "", body).is(400).problem()))
 	require.Empty(t, a.measure.events)
 	a.measure.err = fault.New(fault.Unavailable, "unavailable", "down")
-	a.call("POST", "/v1/events", "ada", sound).is(503)
+	a.call("POST", "/v1/events", "ada", body).is(503)
 }
 
 func TestTheMeasuresAreShownWithWhatTheyAreMadeOf(t *testing.T) {

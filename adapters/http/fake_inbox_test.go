@@ -191,6 +191,9 @@ func (f *fakeInbox) keep(v inbox.Viewer, id inbox.MessageID, r inbox.Receipt) {
 func (f *fakeInbox) AcknowledgeAll(_ context.Context, v inbox.Viewer, state inbox.State, asOf inbox.Version) (out ports.AcknowledgeResult, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if head := f.state(v).Version; asOf.Own > head.Own || asOf.Global > head.Global {
+		return out, fault.New(fault.Gone, "version-too-old", "start over")
+	}
 	for id := range f.messages {
 		if f.touched[""][id] <= asOf.Global && f.acknowledge(v, ports.Acknowledgement{Message: id, State: state}).Changed {
 			out.Changed++

@@ -7,6 +7,8 @@ package postgres
 //	{"global":7}  of everybody's, as the version of the globals is 7 now
 //	{}            of several inboxes at once: each has its own version
 //
+// A version may be the one there was: nothing is different yet, but time will make it so sooner than was known.
+//
 // Relays in every process read it; see Listen.
 
 // wordOfInboxes is the part of a statement that tells of the inboxes in another part, which has columns viewer and version.

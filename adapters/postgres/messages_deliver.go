@@ -27,8 +27,7 @@ var deliverBatch = `WITH m AS MATERIALIZED (
 	item AS (
 	  INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed)
 	  SELECT box.id, m.id, m.s, m.pinned, m.published_at, m.expires_at, m.s * box.version, box.version FROM box, m),
-	shown AS (SELECT box.viewer, box.version FROM box, m WHERE m.s = 1),
-	word AS (` + wordOfInboxes("shown") + `),
+	word AS (` + wordOfInboxes("box") + `),
 	taken AS (SELECT coalesce(sum(cardinality(viewers)), 0)::integer AS n FROM batch)
 	UPDATE messages SET undelivered = undelivered - taken.n FROM taken WHERE id = $1 RETURNING taken.n, undelivered + unwalked`
 
@@ -48,14 +47,13 @@ var settleItems = `WITH m AS MATERIALIZED (
 	  UPDATE inboxes b SET version = b.version + was.noticed, total = b.total + was.n, unseen = b.unseen + was.n * was.unseen,
 	    unread = b.unread + was.n * was.unread,
 	    next_change = LEAST(b.next_change, CASE m.state WHEN 0 THEN m.published_at WHEN 1 THEN m.expires_at END)
-	  FROM was, m WHERE b.id = was.inbox_id RETURNING b.id, b.viewer, b.version, was.noticed),
+	  FROM was, m WHERE b.id = was.inbox_id RETURNING b.id, b.viewer, b.version),
 	item AS (
 	  UPDATE inbox_items i SET state = m.state, pinned = m.pinned, expires_at = m.expires_at, changed = box.version,
 	    added = CASE WHEN m.state = 1 AND i.state <> 1 THEN box.version ELSE i.added END,
 	    card = NULL, card_format = NULL, targets = NULL
-	  FROM box, m WHERE i.inbox_id = box.id AND i.message_id = m.id),
-	shown AS (SELECT viewer, version FROM box WHERE noticed = 1)
-	` + wordOfInboxes("shown")
+	  FROM box, m WHERE i.inbox_id = box.id AND i.message_id = m.id)
+	` + wordOfInboxes("box")
 
 // settleNext settles the items in at most limit inboxes that come after one, in the order of ids: it answers how many
 // have an item, and the last of them.

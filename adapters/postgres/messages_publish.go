@@ -219,8 +219,7 @@ func toInboxes(linked, one bool) string {
 		  INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed, card, card_format, targets)
 		  SELECT box.id, m.id, $20, $9, $11, $12, $20 * box.version, box.version, CASE WHEN NOT $10 THEN $16 END,
 		    CASE WHEN NOT $10 THEN $17::smallint END, CASE WHEN NOT $10 THEN $1::text[] END FROM box, m),
-		shown AS (SELECT viewer, version FROM box WHERE $20 = 1),
-		word AS (` + wordOfInboxes("shown") + `)
+		word AS (` + wordOfInboxes("box") + `)
 		SELECT good.ok, m.id, m.added FROM good LEFT JOIN m ON true`
 }
 
@@ -237,10 +236,10 @@ func toAll(linked bool) string {
 		  UPDATE inbox_globals SET version = version + $20::integer, next_change = LEAST(next_change, $21::timestamptz)
 		  FROM good WHERE good.ok RETURNING version, ok),
 		m AS (` + messageInto + `$20 * version` + strings.Replace(messageOnce, "good", "g", 1) + `),
-		shown AS (SELECT m.id, g.version FROM g, m WHERE $20 = 1),
+		made AS (SELECT m.id, g.version FROM g, m),
 		change AS (
-		  INSERT INTO inbox_global_changes (version, kind, message_id, at) SELECT version, 'message', id, statement_timestamp() FROM shown),
-		word AS (` + wordOfGlobals("shown") + `)
+		  INSERT INTO inbox_global_changes (version, kind, message_id, at) SELECT version, 'message', id, statement_timestamp() FROM made WHERE $20 = 1),
+		word AS (` + wordOfGlobals("made") + `)
 		SELECT ok, CASE WHEN ok THEN (SELECT max(id) * (1 / count(*)) FROM m) END, (SELECT added FROM m) FROM good`
 }
 

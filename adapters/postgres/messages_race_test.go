@@ -143,8 +143,9 @@ func TestAnEditWaitsForAChangeOfTheCatalogue(t *testing.T) {
 	result := make(chan error, 1)
 	go func() {
 		_, err := db.EditMessage(t.Context(), m.ID, func(m inbox.Message, links *inbox.Links, now time.Time) (*inbox.Message, error) {
-			m.Content.Link = "app://orders/42"
-			return m.Edited(inbox.Edit{Content: &m.Content}, links, now)
+			content := m.Content
+			content.Link = "app://orders/42"
+			return m.Edited(inbox.Edit{Content: &content}, links, now)
 		})
 		result <- err
 	}()

@@ -16,8 +16,8 @@ var _ ports.Standings = (*DB)(nil)
 
 // standingsOf reads each viewer by its keys alone. Of a customer's operations it looks at those accepted last, however
 // many there are: they are applied in that order, so these are also the ones that were settled last.
-var standingsOf = `SELECT g.version, g.next_change <= statement_timestamp(), a.n, coalesce(i.version, 0),
-	coalesce(i.next_change <= statement_timestamp(), false), coalesce(c.version, 0), coalesce(o.last_open, 0), o.of_interest
+var standingsOf = `SELECT statement_timestamp(), g.version, g.next_change <= statement_timestamp(), nullif(g.next_change, 'infinity'), a.n, coalesce(i.version, 0),
+	coalesce(i.next_change <= statement_timestamp(), false), nullif(i.next_change, 'infinity'), coalesce(c.version, 0), coalesce(o.last_open, 0), o.of_interest
 FROM inbox_globals g CROSS JOIN jsonb_to_recordset(?::jsonb) AS a (n integer, viewer text, customer text, since timestamptz)
 LEFT JOIN inboxes i ON i.viewer = a.viewer
 LEFT JOIN customers c ON c.id = a.customer
@@ -58,9 +58,11 @@ func (db *DB) Standings(ctx context.Context, asked []ports.StandingQuery) (ports
 		var s ports.Standing
 		var version, lastOpen int64
 		var operations []byte
-		if err := rows.Scan(&global.Version, &global.Due, &n, &s.Own, &s.Due, &version, &lastOpen, &operations); err != nil {
+		var globalNext, next *time.Time
+		if err := rows.Scan(&global.Now, &global.Version, &global.Due, &globalNext, &n, &s.Own, &s.Due, &next, &version, &lastOpen, &operations); err != nil {
 			return err
 		}
+		global.Now, global.NextChange, s.NextChange = global.Now.UTC(), orZero(globalNext), orZero(next)
 		if asked[n].Viewer.Customer != "" {
 			s.Tag = preference.Tag(version, lastOpen)
 		}

@@ -35,19 +35,34 @@ func TestStandingsOfInboxes(t *testing.T) {
 	t.Parallel()
 	url := migrated(t)
 	db, conn := open(t, url), connect(t, url)
+	before := theirClock(t, conn)
+	passed, later := before.Add(-time.Second), before.Add(time.Hour)
 	exec(t, conn, `INSERT INTO inboxes (viewer, version, next_change) VALUES
-		('c:ada', 5, 'infinity'), ($1, 7, now() - interval '1 s'), ('c:grace', 9, now() + interval '1 h')`, someTablet.Key())
+		('c:ada', 5, 'infinity'), ($1, 7, $2), ('c:grace', 9, $3)`, someTablet.Key(), passed, later)
 	exec(t, conn, `UPDATE inbox_globals SET version = 12`)
 	asked := []ports.StandingQuery{{Viewer: someTablet}, {Viewer: graceViewer}, {Viewer: adaViewer}, {}}
 	global, got, err := db.Standings(t.Context(), asked)
 	require.NoError(t, err)
-	require.Equal(t, ports.GlobalStanding{Version: 12}, global)
-	require.Equal(t, []ports.Standing{{Own: 7, Due: true}, {Own: 9, Tag: "0"}, {Own: 5, Tag: "0"}, {}}, got)
+	require.WithinRange(t, global.Now, before, theirClock(t, conn))
+	require.Equal(t, ports.GlobalStanding{Version: 12, Now: global.Now}, global)
+	require.Equal(t, []ports.Standing{{Own: 7, Due: true, NextChange: passed}, {Own: 9, NextChange: later, Tag: "0"}, {Own: 5, Tag: "0"}, {}}, got)
 
-	exec(t, conn, `UPDATE inbox_globals SET next_change = now() - interval '1 s'`)
+	exec(t, conn, `UPDATE inbox_globals SET next_change = $1`, later)
 	global, _, err = db.Standings(t.Context(), asked)
 	require.NoError(t, err)
-	require.Equal(t, ports.GlobalStanding{Version: 12, Due: true}, global)
+	require.Equal(t, ports.GlobalStanding{Version: 12, NextChange: later, Now: global.Now}, global)
+
+	exec(t, conn, `UPDATE inbox_globals SET next_change = $1`, passed)
+	global, _, err = db.Standings(t.Context(), asked)
+	require.NoError(t, err)
+	require.Equal(t, ports.GlobalStanding{Version: 12, Due: true, NextChange: passed, Now: global.Now}, global)
+}
+
+// theirClock is the database's, as it answers times.
+func theirClock(t *testing.T, conn *pgx.Conn) (at time.Time) {
+	t.Helper()
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT clock_timestamp()`).Scan(&at))
+	return at.UTC()
 }
 
 func TestStandingsOfCustomersWithOperations(t *testing.T) {
@@ -125,4 +140,35 @@ func TestStandingsReadByKey(t *testing.T) {
 	plan := strings.Join(lines, "\n")
 	require.Contains(t, plan, "inboxes_viewer_unique")
 	require.NotContains(t, plan, "Seq Scan on inboxes")
+}
+
+// Nothing is different yet for whoever gets a message that begins later, but time will change it: whoever watches the
+// clock for connected clients has to hear of that, with the version that there is.
+func TestMessagesThatBeginLaterAreTold(t *testing.T) {
+	t.Parallel()
+	db, url, _ := openInboxes(t)
+	conn := connect(t, url)
+	told := func(want ...string) {
+		t.Helper()
+		rows, err := conn.Query(t.Context(), `DELETE FROM stream_events RETURNING viewers::text || ' ' || kind || ' ' || data::text`)
+		require.NoError(t, err)
+		got, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		require.ElementsMatch(t, want, got)
+	}
+	exec(t, conn, `DELETE FROM stream_events`)
+	later := portstest.Mail{To: []preference.CustomerID{"ada"}, Category: "news", In: time.Hour}
+	portstest.Send(t, db, later)
+	told(`{c:ada} inbox.changed {"own": 0}`)
+	later.Many = true
+	m := portstest.Send(t, db, later)
+	told()
+	_, _, err := db.Deliver(t.Context(), m.ID)
+	require.NoError(t, err)
+	told(`{c:ada} inbox.changed {"own": 0}`)
+
+	global, _, err := db.Standings(t.Context(), []ports.StandingQuery{{}})
+	require.NoError(t, err)
+	portstest.Send(t, db, portstest.Mail{Category: "all", In: time.Hour})
+	told(fmt.Sprintf(`{} inbox.changed {"global": %d}`, global.Version))
 }

@@ -8,7 +8,6 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
-	domain "accord/domain/inbox"
 	"accord/ports"
 	"accord/workflows/inbox"
 )
@@ -22,18 +21,19 @@ const (
 
 // StartDelivery implements ports.Deliveries. A run that is open goes on; one that is closed is no reason not to have
 // another.
-func (c *Connection) StartDelivery(ctx context.Context, id domain.MessageID) error {
+func (c *Connection) StartDelivery(ctx context.Context, d ports.Delivery) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.StartTimeout)
 	defer cancel()
+	in := inbox.DeliverInput{Message: d.Message.String(), Task: d.Task, Of: d.Recipients}
 	options := client.StartWorkflowOptions{
-		ID:                       inbox.DeliveryID(id),
+		ID:                       inbox.DeliveryID(d.Message),
 		TaskQueue:                inbox.TaskQueue,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            "bring message " + id.String() + " into the inboxes of its recipients",
-		TypedSearchAttributes:    temporal.NewSearchAttributes(inbox.AttrMessage.ValueSet(id.String())),
+		StaticSummary:            inbox.DeliverySummary(in),
+		TypedSearchAttributes:    temporal.NewSearchAttributes(inbox.AttrMessage.ValueSet(in.Message)),
 	}
-	if err := c.start(ctx, options, inbox.DeliverWorkflow, inbox.DeliverInput{Message: id.String()}); err != nil {
+	if err := c.start(ctx, options, inbox.DeliverWorkflow, in); err != nil {
 		return c.unavailable(ctx, "start delivery", err)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/temporalproto"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/worker"
 
 	"accord/adapters/devstack/stacktest"
@@ -52,6 +53,8 @@ func TestTheInboxOnARealServer(t *testing.T) {
 
 	upkeep := mocks.NewMockInboxUpkeep(gomock.NewController(t))
 	const message domain.MessageID = 7
+	takeOut := ports.Delivery{Message: message, Task: ports.TakingOut, Recipients: 4000}
+	upkeep.EXPECT().Delivery(gomock.Any(), message).Return(takeOut, nil).AnyTimes()
 	left, steps := 4, make(chan struct{})
 	upkeep.EXPECT().Deliver(gomock.Any(), message).DoAndReturn(func(ctx context.Context, _ domain.MessageID) (int, int, error) {
 		select {
@@ -72,10 +75,10 @@ func TestTheInboxOnARealServer(t *testing.T) {
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
 
-	require.NoError(t, c.StartDelivery(ctx, message))
+	require.NoError(t, c.StartDelivery(ctx, takeOut))
 	steps <- struct{}{}
 	run := c.Client().GetWorkflow(ctx, inbox.DeliveryID(message), "").GetRunID()
-	require.NoError(t, c.StartDelivery(ctx, message), "one that is open goes on")
+	require.NoError(t, c.StartDelivery(ctx, takeOut), "one that is open goes on")
 	for range 3 {
 		steps <- struct{}{}
 	}
@@ -88,10 +91,13 @@ func TestTheInboxOnARealServer(t *testing.T) {
 	for name, want := range map[string]string{"AccordMessage": `"` + message.String() + `"`, "AccordDelivered": "4000", "AccordLeft": "0"} {
 		require.Equal(t, want, string(found.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()[name].GetData()), name)
 	}
+	var summary string
+	require.NoError(t, converter.GetDefaultDataConverter().FromPayload(found.GetExecutionConfig().GetUserMetadata().GetSummary(), &summary))
+	require.Equal(t, "take message "+message.String()+" out of the inboxes of its 4000 recipients", summary)
 	keep(t, c.Client(), "delivered", inbox.DeliveryID(message))
 
 	upkeep.EXPECT().Deliver(gomock.Any(), message).Return(0, 0, nil)
-	require.NoError(t, c.StartDelivery(ctx, message), "and one that is closed is followed by another")
+	require.NoError(t, c.StartDelivery(ctx, takeOut), "and one that is closed is followed by another")
 	require.NoError(t, c.Client().GetWorkflow(ctx, inbox.DeliveryID(message), "").Get(ctx, &out))
 	require.Zero(t, out.Done)
 
@@ -125,5 +131,5 @@ func TestADeliveryThatCanNotBeStartedIsForTheSweep(t *testing.T) {
 	c, err := temporal.Connect(temporal.Config{Address: "127.0.0.1:1", StartTimeout: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	require.Error(t, c.StartDelivery(t.Context(), 1))
+	require.Error(t, c.StartDelivery(t.Context(), ports.Delivery{Message: 1}))
 }

@@ -38,7 +38,7 @@ const readers = 2_000
 func BenchmarkInbox(b *testing.B) {
 	dir := b.TempDir()
 	server, err := devstack.StartPostgres(b.Context(), devstack.PostgresOptions{DataDir: dir, Durable: true,
-		Settings: []string{"shared_buffers=4GB", "max_wal_size=16GB", "checkpoint_timeout=30min", "effective_io_concurrency=16"}})
+		Settings: []string{"shared_buffers=4GB", "max_wal_size=6GB", "checkpoint_timeout=30min", "effective_io_concurrency=16"}})
 	require.NoError(b, err)
 	stop(b, "Postgres", func(ctx context.Context) error { return errors.Join(server.Stop(ctx), devstack.RemovePostgres(dir)) })
 	pg := cluster{server}

@@ -21,12 +21,12 @@ func (s *Service) Acknowledge(ctx context.Context, viewer inbox.Viewer, items []
 	ids = slices.Compact(ids)
 	var out ports.AcknowledgeResult
 	var err error
-	out.InboxState, err = s.change(ctx, viewer, ids, 0, func(d *desk) bool {
+	out.InboxState, err = s.change(ctx, viewer, ids, 0, func(d *desk) (bool, error) {
 		out.Items, out.Changed = make([]ports.Acknowledged, 0, len(items)), 0
 		for _, a := range items {
 			found, known := d.find(a.Message)
 			if !known && d.behind() {
-				return false // it may have been published a moment ago
+				return false, nil // it may have been published a moment ago
 			}
 			out.Items = append(out.Items, ports.Acknowledged{Message: a.Message, Found: known, Changed: known && d.say(found, a.State, a.At)})
 		}
@@ -36,7 +36,7 @@ func (s *Service) Acknowledge(ctx context.Context, viewer inbox.Viewer, items []
 			}
 		}
 		out.Changed = len(d.changed)
-		return true
+		return true, nil
 	})
 	return out, err
 }
@@ -48,9 +48,13 @@ func (s *Service) AcknowledgeAll(ctx context.Context, viewer inbox.Viewer, state
 	}
 	var out ports.AcknowledgeResult
 	var err error
-	out.InboxState, err = s.change(ctx, viewer, nil, asOf.Own, func(d *desk) bool {
-		if asOf.Global > d.snap.Version && d.behind() {
-			return false
+	out.InboxState, err = s.change(ctx, viewer, nil, asOf.Own, func(d *desk) (bool, error) {
+		if head := d.edit.Version; asOf.Own > head.Own || asOf.Global > head.Global {
+			// Nobody was told this version, so nobody can have seen what is up to it.
+			return false, fault.New(fault.Gone, "version-too-old", "there is no such version of this inbox; read the feed again")
+		}
+		if asOf.Global > d.snap.Version {
+			return false, nil
 		}
 		for i := range d.edit.Items {
 			if found, known := d.find(d.edit.Items[i].Position.ID); known {
@@ -63,14 +67,14 @@ func (s *Service) AcknowledgeAll(ctx context.Context, viewer inbox.Viewer, state
 			}
 		}
 		out.Changed = len(d.changed)
-		return true
+		return true, nil
 	})
 	return out, err
 }
 
 // change is one transaction on an inbox. decide answers false when it needs newer globals than it was given; then it is
-// asked again, with those.
-func (s *Service) change(ctx context.Context, viewer inbox.Viewer, ids []inbox.MessageID, asOf int64, decide func(*desk) bool) (ports.InboxState, error) {
+// asked again, with those. Nothing is stored when it answers an error.
+func (s *Service) change(ctx context.Context, viewer inbox.Viewer, ids []inbox.MessageID, asOf int64, decide func(*desk) (bool, error)) (ports.InboxState, error) {
 	if viewer.Anonymous() {
 		return ports.InboxState{}, fault.OnField("Accord-Installation-Id", "required", "must be given where nobody is signed in")
 	}
@@ -83,7 +87,11 @@ func (s *Service) change(ctx context.Context, viewer inbox.Viewer, ids []inbox.M
 		head, err := s.cfg.Inboxes.UpdateInbox(ctx, viewer, ids, asOf, func(e ports.InboxEdit) (ports.InboxWrite, error) {
 			d := newDesk(snap, e)
 			needs = 0
-			if !decide(d) {
+			enough, err := decide(d)
+			if err != nil {
+				return ports.InboxWrite{}, err
+			}
+			if !enough {
 				needs = e.Version.Global
 				return ports.InboxWrite{}, errUnavailable() // nothing is to be stored
 			}

@@ -135,6 +135,33 @@ func TestAllAsOfAVersionLeavesOutWhatCameLater(t *testing.T) {
 	require.Equal(t, inbox.Counts{}, out.Counts)
 }
 
+func TestAllAsOfAVersionThatWasNeverHandedOutIsRefused(t *testing.T) {
+	t.Parallel()
+	now, _ := clock()
+	w := newWorld(now)
+	s := serve(t, w)
+	w.elsewhere(t, "global")
+	w.elsewhere(t, "own", ada)
+	page, err := s.Feed(t.Context(), first(adasInbox))
+	require.NoError(t, err)
+	for _, change := range []inbox.Version{{Own: 1}, {Global: 1}, {Own: 999_999, Global: 999_999}} {
+		unknown := inbox.Version{Own: page.Version.Own + change.Own, Global: page.Version.Global + change.Global}
+		_, err := s.AcknowledgeAll(t.Context(), adasInbox, inbox.Read, unknown)
+		require.ErrorIs(t, err, fault.New(fault.Gone, "version-too-old", ""), "%v", unknown)
+	}
+	again, err := s.Feed(t.Context(), first(adasInbox))
+	require.NoError(t, err)
+	require.Equal(t, page.Counts, again.Counts)
+	require.Equal(t, page.Version, again.Version)
+	require.Empty(t, w.facts)
+
+	// What another process has handed out is known, whatever this one knew.
+	w.elsewhere(t, "another global")
+	_, err = s.AcknowledgeAll(t.Context(), adasInbox, inbox.Read, inbox.Version{Own: page.Version.Own, Global: page.Version.Global + 1})
+	require.NoError(t, err)
+	require.Len(t, w.facts, 6, "three are seen and read")
+}
+
 func TestNobodyLeavesATrace(t *testing.T) {
 	t.Parallel()
 	now, _ := clock()

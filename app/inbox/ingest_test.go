@@ -203,21 +203,45 @@ func TestPublishingIsRepeatable(t *testing.T) {
 	require.Zero(t, w.called("StartDelivery"))
 }
 
+func TestTheSourceOfTheCustomersOwnFeedIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world, p *platform, s *appinbox.Service) {
+		_, _, err := s.Publish(t.Context(), own("forged"))
+		f, is := fault.As(err)
+		require.True(t, is)
+		require.Equal(t, fault.Invalid, f.Kind)
+		require.Len(t, f.Fields, 1)
+		require.Equal(t, []string{"source", "reserved_source"}, []string{f.Fields[0].Path, f.Fields[0].Code})
+		require.Empty(t, w.messages)
+		p.own = []inbox.Draft{own("theirs")}
+		page, err := s.Feed(t.Context(), first(adasInbox))
+		require.NoError(t, err)
+		require.Equal(t, []string{"theirs"}, titles(t, page.Messages), "which goes on publishing under it")
+	})
+}
+
 func TestAMessageToManyIsDelivered(t *testing.T) {
 	t.Parallel()
 	now, _ := clock()
 	w := newWorld(now)
-	started := make(chan inbox.MessageID, 3)
+	started := make(chan ports.Delivery, 3)
 	s := serve(t, w, func(c *appinbox.Config) { c.Deliveries = deliveries(started) })
 	m, _, err := s.Publish(t.Context(), draft("many", ada, grace, "eve"))
 	require.NoError(t, err)
-	require.Equal(t, m.ID, <-started)
+	bringIn := ports.Delivery{Message: m.ID, Task: ports.BringingIn, Recipients: 3}
+	require.Equal(t, bringIn, <-started)
 	_, err = s.ResumeDeliveries(t.Context())
 	require.Equal(t, fault.Unavailable, fault.KindOf(err), "what could not be started is, with the next sweep")
-	require.Equal(t, m.ID, <-started)
+	require.Equal(t, bringIn, <-started)
 	_, err = s.Retract(t.Context(), m.ID)
 	require.NoError(t, err)
-	require.Equal(t, m.ID, <-started, "it is taken out the same way")
+	takeOut := ports.Delivery{Message: m.ID, Task: ports.TakingOut, Recipients: 3}
+	require.Equal(t, takeOut, <-started, "it is taken out the same way")
+	is, err := s.Delivery(t.Context(), m.ID)
+	require.NoError(t, err)
+	require.Equal(t, takeOut, is)
+	_, err = s.Delivery(t.Context(), 1<<40)
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
 	got, err := s.Message(t.Context(), m.ID)
 	require.NoError(t, err)
 	require.False(t, got.RetractedAt.IsZero())
@@ -228,10 +252,10 @@ func TestAMessageToManyIsDelivered(t *testing.T) {
 	require.NoError(t, err)
 }
 
-type deliveries chan inbox.MessageID
+type deliveries chan ports.Delivery
 
-func (d deliveries) StartDelivery(_ context.Context, id inbox.MessageID) error {
-	d <- id
+func (d deliveries) StartDelivery(_ context.Context, started ports.Delivery) error {
+	d <- started
 	return fault.New(fault.Unavailable, "unavailable", "Temporal is down")
 }
 

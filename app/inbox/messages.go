@@ -10,8 +10,12 @@ import (
 	"accord/ports"
 )
 
-// Publish implements ports.Messages.
+// Publish implements ports.Messages. What has the source of the customers' own feed, and is not listed there, would be taken
+// for ended by the next pull; so that source is refused, at any time and not only then.
 func (s *Service) Publish(ctx context.Context, d inbox.Draft) (ports.StoredMessage, bool, error) {
+	if s.cfg.Customers != nil && d.Source == s.cfg.Customers.Source() {
+		return ports.StoredMessage{}, false, fault.OnField("source", "reserved_source", "belongs to the customers' own feed; use another")
+	}
 	m, created, same, err := s.store(ctx, d)
 	if err == nil && !same {
 		return ports.StoredMessage{}, false, fault.New(fault.Conflict, "message-exists", "there is a message of this source and external_id with other content")
@@ -43,7 +47,7 @@ func (s *Service) follow(ctx context.Context, m ports.StoredMessage) {
 		return
 	}
 	s.tasks.start(ctx, time.Minute, func(ctx context.Context) {
-		if err := s.cfg.Deliveries.StartDelivery(ctx, m.ID); err != nil {
+		if err := s.cfg.Deliveries.StartDelivery(ctx, ports.DeliveryOf(m)); err != nil {
 			s.cfg.Logger.WarnContext(ctx, "delivery not started; the sweep will", "message", m.ID.String(), "error", err)
 		}
 	})
@@ -124,6 +128,15 @@ func (s *Service) Deliver(ctx context.Context, id inbox.MessageID) (done, left i
 	return s.cfg.Messages.Deliver(ctx, id)
 }
 
+// Delivery implements ports.InboxUpkeep.
+func (s *Service) Delivery(ctx context.Context, id inbox.MessageID) (ports.Delivery, error) {
+	m, err := s.cfg.Messages.Message(ctx, id)
+	if err != nil {
+		return ports.Delivery{}, err
+	}
+	return ports.DeliveryOf(m), nil
+}
+
 // resumed bounds the deliveries that one sweep starts.
 const resumed = 500
 
@@ -133,12 +146,21 @@ func (s *Service) ResumeDeliveries(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for i, id := range waiting {
-		if err := s.cfg.Deliveries.StartDelivery(ctx, id); err != nil {
-			return i, err
+	n := 0
+	for _, id := range waiting {
+		d, err := s.Delivery(ctx, id)
+		if fault.KindOf(err) == fault.NotFound { // forgotten meanwhile
+			continue
 		}
+		if err != nil {
+			return n, err
+		}
+		if err := s.cfg.Deliveries.StartDelivery(ctx, d); err != nil {
+			return n, err
+		}
+		n++
 	}
-	return len(waiting), nil
+	return n, nil
 }
 
 // CleanUp implements ports.InboxUpkeep.

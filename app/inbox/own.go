@@ -19,9 +19,6 @@ type ownPulls struct {
 	slots chan struct{}
 }
 
-// abandonedAfter is when a refresh does not believe any more that another process is still reading.
-const abandonedAfter = time.Second
-
 // ownDue reports whether a reader should find out what upstream has for the customer.
 func (s *Service) ownDue(viewer inbox.Viewer, h ports.InboxHead) bool {
 	return s.cfg.Customers != nil && viewer.Customer != "" && h.PulledAt.Before(h.Now.Add(-s.cfg.Limits.OwnTTL))
@@ -36,7 +33,7 @@ func (s *Service) pullWithinBudget(ctx context.Context, customer preference.Cust
 		if !s.own.tries.allow(string(customer), now) {
 			return false
 		}
-		c = s.startPull(ctx, customer, read.Add(-s.cfg.Limits.OwnTTL), read.Add(-s.cfg.Limits.PullTimeout))
+		c, _ = s.startPull(ctx, customer, read.Add(-s.cfg.Limits.OwnTTL), read.Add(-s.cfg.Limits.PullTimeout))
 	}
 	if c == nil {
 		return false
@@ -52,20 +49,20 @@ func (p *ownPulls) find(customer preference.CustomerID) *call[bool] {
 }
 
 // startPull joins the one that is under way, or starts one that reads the feed if it was read before olderThan and nobody
-// else has begun to since abandoned. nil when too many are under way.
-func (s *Service) startPull(ctx context.Context, customer preference.CustomerID, olderThan, abandoned time.Time) *call[bool] {
+// else has begun to since abandoned; ours tells which. nil when too many are under way.
+func (s *Service) startPull(ctx context.Context, customer preference.CustomerID, olderThan, abandoned time.Time) (c *call[bool], ours bool) {
 	p := s.own
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.open[customer]; c != nil {
-		return c
+		return c, false
 	}
 	select {
 	case p.slots <- struct{}{}:
 	default:
-		return nil
+		return nil, false
 	}
-	c := &call[bool]{began: s.cfg.Now(), done: make(chan struct{})}
+	c = &call[bool]{began: s.cfg.Now(), done: make(chan struct{})}
 	started := s.tasks.start(ctx, s.cfg.Limits.PullTimeout, func(ctx context.Context) {
 		defer close(c.done)
 		defer p.end(customer)
@@ -76,10 +73,10 @@ func (s *Service) startPull(ctx context.Context, customer preference.CustomerID,
 	})
 	if !started {
 		<-p.slots
-		return nil
+		return nil, false
 	}
 	p.open[customer] = c
-	return c
+	return c, true
 }
 
 func (p *ownPulls) end(customer preference.CustomerID) {

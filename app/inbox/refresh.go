@@ -36,7 +36,8 @@ func (s *Service) Refresh(ctx context.Context, q ports.FeedQuery) (ports.FeedPag
 	return s.feed(ctx, q, s.read)
 }
 
-// refreshCampaigns waits for a pull that began after it was asked for, up to ctx's end.
+// refreshCampaigns waits for a pull that began after it was asked for, up to ctx's end. One that began before, and fails, is
+// no reason not to ask.
 func (s *Service) refreshCampaigns(ctx context.Context, since time.Time) {
 	for s.cfg.Campaigns != nil {
 		if s.pulledAt.Load() >= since.UnixNano() {
@@ -53,20 +54,28 @@ func (s *Service) refreshCampaigns(ctx context.Context, since time.Time) {
 			}
 			return out, err
 		})
-		if _, err := c.wait(ctx); err != nil || !c.began.Before(since) {
+		_, _ = c.wait(ctx) // its failure is logged, and seen in how fresh the feed is
+		if ctx.Err() != nil || !c.began.Before(since) {
 			return
 		}
 	}
 }
 
-// refreshOwn is the same for the customer's own feed.
+// heedless is so far ahead of any clock that no other process's pull counts as one under way.
+const heedless = time.Hour
+
+// refreshOwn is the same for the customer's own feed. It reads upstream itself whoever else has begun to: another process's
+// pull may have begun before this was asked for, may have failed, and can't be waited for. One of this process that began
+// since will do if it did ask upstream, and was not held back by another process's.
 func (s *Service) refreshOwn(ctx context.Context, customer preference.CustomerID, asked time.Time) {
 	for {
-		c := s.startPull(ctx, customer, asked, asked.Add(-abandonedAfter))
+		c, ours := s.startPull(ctx, customer, asked, asked.Add(heedless))
 		if c == nil {
 			return
 		}
-		if _, err := c.wait(ctx); err != nil || !c.began.Before(asked) {
+		pulled, err := c.wait(ctx)
+		did := pulled || err != nil
+		if ctx.Err() != nil || ours || did && !c.began.Before(asked) {
 			return
 		}
 	}

@@ -286,6 +286,75 @@ func TestRefreshIsLimitedPerViewer(t *testing.T) {
 	})
 }
 
+func TestARefreshAsksUpstreamRightAfterAFailure(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world, p *platform, s *appinbox.Service) {
+		p.err = upstreamDown()
+		_, err := s.Feed(t.Context(), first(adasInbox))
+		require.NoError(t, err)
+		require.Equal(t, 1, p.times("ada"))
+		p.set(func() { p.err, p.own = nil, []inbox.Draft{own("one")} })
+		page, err := s.Refresh(t.Context(), first(adasInbox))
+		require.NoError(t, err)
+		require.Equal(t, []string{"one"}, titles(t, page.Messages))
+		require.False(t, page.Freshness.Stale)
+		require.Equal(t, 2, p.times("ada"))
+
+		// Nor does a pull hold it back that another process has begun, and never ends.
+		passes(time.Second)
+		claimed, err := w.ClaimPull(t.Context(), ada, time.Now(), time.Now())
+		require.NoError(t, err)
+		require.True(t, claimed)
+		p.set(func() { p.own = []inbox.Draft{own("one"), own("two")} })
+		page, err = s.Refresh(t.Context(), first(adasInbox))
+		require.NoError(t, err)
+		require.Len(t, page.Messages, 2)
+	})
+}
+
+func TestARefreshThatJoinsAPullUnderWayThatFailsAsksOnceMore(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world, p *platform, s *appinbox.Service) {
+		p.takes, p.err = time.Second, upstreamDown()
+		var wg sync.WaitGroup
+		wg.Go(func() { // both feeds are being read
+			_, err := s.Refresh(t.Context(), first(adasInbox))
+			require.NoError(t, err)
+		})
+		passes(500 * time.Millisecond)
+		p.set(func() {
+			p.err, p.own, p.pages = nil, []inbox.Draft{own("own")}, []ports.CampaignPage{campaigns(draft("campaign"))}
+		})
+		page, err := s.Refresh(t.Context(), first(adasInbox))
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{"own", "campaign"}, titles(t, page.Messages))
+		require.False(t, page.Freshness.Stale)
+		wg.Wait()
+		require.Equal(t, []int{2, 2}, []int{p.times("ada"), p.times("campaigns")})
+	})
+}
+
+func TestARefreshDoesNotTakeAReaderForAPullWhoIsHeldBack(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world, p *platform, s *appinbox.Service) {
+		p.own = []inbox.Draft{own("one")}
+		claimed, err := w.ClaimPull(t.Context(), ada, time.Now(), time.Now()) // another process is reading
+		require.NoError(t, err)
+		require.True(t, claimed)
+		w.then("ClaimPull", func() { passes(100 * time.Millisecond) })
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := s.Feed(t.Context(), first(adasInbox))
+			require.NoError(t, err)
+		})
+		page, err := s.Refresh(t.Context(), first(adasInbox))
+		require.NoError(t, err)
+		require.Equal(t, []string{"one"}, titles(t, page.Messages))
+		wg.Wait()
+		require.Equal(t, 1, p.times("ada"))
+	})
+}
+
 func TestUpstreamDownIsStaleNotAnError(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world, p *platform, s *appinbox.Service) {

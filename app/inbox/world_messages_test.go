@@ -234,7 +234,7 @@ func (w *world) CleanUp(context.Context, time.Time, int) (out ports.CleanedUp, e
 	return ports.CleanedUp{Messages: 1}, w.in("CleanUp", func() error { return nil })
 }
 
-func (w *world) StartDelivery(context.Context, inbox.MessageID) error {
+func (w *world) StartDelivery(context.Context, ports.Delivery) error {
 	return w.in("StartDelivery", func() error { return nil })
 }
 

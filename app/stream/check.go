@@ -103,14 +103,11 @@ func (h *Hub) settle(c checking, global ports.GlobalStanding, found []ports.Stan
 		h.global = global.Version
 		signal(h.told)
 	}
-	if global.Due {
-		h.rollLater(inbox.Viewer{})
-	}
+	answered := clock{theirs: global.Now, ours: h.now()}
+	h.next = h.expect(inbox.Viewer{}, global.Due, answered.of(global.NextChange))
 	for i, g := range c.groups {
 		g.learn(found[i])
-		if found[i].Due {
-			h.rollLater(g.viewer)
-		}
+		g.next = h.expect(g.viewer, found[i].Due, answered.of(found[i].NextChange))
 		for _, s := range c.waiting[i] {
 			s.ready = true
 			s.rouse()
@@ -135,20 +132,29 @@ func (h *Hub) roll(ctx context.Context) {
 		}
 		for viewer, some := h.nextRoll(); some && ctx.Err() == nil; viewer, some = h.nextRoll() {
 			state, err := h.rolled(ctx, viewer)
-			if err != nil {
-				continue // the next check finds it again
-			}
-			h.mu.Lock()
-			if state.Version.Global > h.global {
-				h.global = state.Version.Global
-				signal(h.told)
-			}
-			if g := h.groups[viewer.Key()]; g != nil && !viewer.Anonymous() {
-				g.own = max(g.own, state.Version.Own)
-				g.rouse()
-			}
-			h.mu.Unlock()
+			h.takeRolled(viewer, state, err == nil)
 		}
+	}
+}
+
+// takeRolled takes over what came of a roll. What is ahead now, or is still due, the next look tells.
+func (h *Hub) takeRolled(viewer inbox.Viewer, state ports.InboxState, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if ok && state.Version.Global > h.global {
+		h.global = state.Version.Global
+		signal(h.told)
+	}
+	if viewer.Anonymous() {
+		h.globalStale = true
+		return
+	}
+	if g := h.groups[viewer.Key()]; g != nil {
+		if ok {
+			g.own = max(g.own, state.Version.Own)
+			g.rouse()
+		}
+		h.again(g)
 	}
 }
 

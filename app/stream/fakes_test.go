@@ -37,6 +37,8 @@ type world struct {
 	down     bool
 	hold     chan struct{} // a look reads, and answers when this is closed
 	rolled   []inbox.Viewer
+	fails    int                          // so many rolls to come
+	ahead    map[inbox.Viewer][]time.Time // what time changes, the soonest first; of everybody under nobody
 	listener map[int]listener
 	next     int
 }
@@ -49,7 +51,7 @@ type listener struct {
 
 func newWorld() *world {
 	return &world{global: ports.GlobalStanding{Version: 1}, viewers: map[inbox.Viewer]*ports.Standing{}, settled: map[string]time.Time{},
-		listener: map[int]listener{}}
+		ahead: map[inbox.Viewer][]time.Time{}, listener: map[int]listener{}}
 }
 
 func (w *world) of(v inbox.Viewer) *ports.Standing {
@@ -67,6 +69,35 @@ func (w *world) set(v inbox.Viewer, change func(*ports.Standing)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change(w.of(v))
+}
+
+// skew is how far the database's clock is from ours.
+const skew = -42 * time.Minute
+
+// changesIn has time change a viewer's inbox, without telling anybody; nobody's is what is the same for everybody.
+func (w *world) changesIn(v inbox.Viewer, in ...time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, d := range in {
+		w.ahead[v] = append(w.ahead[v], time.Now().Add(skew+d))
+	}
+	slices.SortFunc(w.ahead[v], time.Time.Compare)
+}
+
+func (w *world) nextChange(v inbox.Viewer) (next time.Time, due bool) {
+	if len(w.ahead[v]) == 0 {
+		return time.Time{}, false
+	}
+	next = w.ahead[v][0]
+	return next, !next.After(time.Now().Add(skew))
+}
+
+// passed makes so what time has changed.
+func (w *world) passed(v inbox.Viewer) (some bool) {
+	for _, due := w.nextChange(v); due; _, due = w.nextChange(v) {
+		w.ahead[v], some = w.ahead[v][1:], true
+	}
+	return some
 }
 
 func (w *world) Standings(ctx context.Context, asked []ports.StandingQuery) (ports.GlobalStanding, []ports.Standing, error) {
@@ -91,13 +122,20 @@ func (w *world) stand(asked []ports.StandingQuery) (ports.GlobalStanding, []port
 	var out []ports.Standing
 	for _, a := range asked {
 		s := *w.of(a.Viewer)
+		if !a.Viewer.Anonymous() {
+			next, due := w.nextChange(a.Viewer)
+			s.NextChange, s.Due = next, s.Due || due
+		}
 		s.Operations = slices.Clone(s.Operations)
 		s.Operations = slices.DeleteFunc(s.Operations, func(o ports.OperationStanding) bool {
 			return a.Operations.IsZero() || o.Status.Settled() && !w.settled[o.ID].After(a.Operations)
 		})
 		out = append(out, s)
 	}
-	return w.global, out, w.hold, nil
+	global := w.global
+	next, due := w.nextChange(nobody)
+	global.NextChange, global.Due, global.Now = next, global.Due || due, time.Now().Add(skew)
+	return global, out, w.hold, nil
 }
 
 func (w *world) Counts(_ context.Context, v inbox.Viewer) (ports.InboxState, error) {
@@ -105,11 +143,15 @@ func (w *world) Counts(_ context.Context, v inbox.Viewer) (ports.InboxState, err
 	defer w.mu.Unlock()
 	s := w.of(v)
 	w.rolled = append(w.rolled, v)
-	if s.Due {
+	if w.fails > 0 {
+		w.fails--
+		return ports.InboxState{}, errDown
+	}
+	if !v.Anonymous() && w.passed(v) || s.Due {
 		s.Due = false
 		s.Own++
 	}
-	if w.global.Due {
+	if w.passed(nobody) || w.global.Due {
 		w.global.Due = false
 		w.global.Version++
 	}

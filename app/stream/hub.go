@@ -61,6 +61,7 @@ const (
 // Hub implements ports.Streams.
 type Hub struct {
 	cfg  Config
+	made time.Time
 	stop context.CancelFunc
 	work sync.WaitGroup
 	// Each holds one: there is something to do.
@@ -78,6 +79,13 @@ type Hub struct {
 	global   int64
 	unheard  []*group // to be checked
 	rolls    map[inbox.Viewer]struct{}
+
+	next        moment   // when time changes the globals
+	soonest     moment   // no group is to be rolled before, nor the globals
+	stale       []*group // what is ahead of them may have changed
+	globalStale bool
+	looked      moment // when that was looked up last
+
 	draining bool
 	listens  bool
 	deafen   context.CancelFunc // ends the listening
@@ -94,9 +102,11 @@ type group struct {
 	streams []*stream // the oldest first; none of the anonymous group
 	own     int64
 	tag     string
-	checked bool // own and tag are known
+	next    moment // when time changes the inbox, as far as is known
+	checked bool   // own and tag are known
 
 	queued  bool      // in unheard
+	stale   bool      // in the hub's stale
 	waiting []*stream // are told nothing before the check
 	since   time.Time // operations settled since then are of interest; zero for none
 	asking  bool      // a check is under way,
@@ -113,7 +123,7 @@ func New(cfg Config) *Hub {
 		cfg.Measures = unmeasured{}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	h := &Hub{cfg: cfg, stop: stop, groups: map[string]*group{}, rolls: map[inbox.Viewer]struct{}{},
+	h := &Hub{cfg: cfg, made: time.Now(), stop: stop, groups: map[string]*group{}, rolls: map[inbox.Viewer]struct{}{},
 		wanted: make(chan struct{}, 1), look: make(chan struct{}, 1), told: make(chan struct{}, 1), due: make(chan struct{}, 1),
 		deafen: func() {}}
 	for _, run := range []func(context.Context){h.listen, h.check, h.spread, h.roll, h.turnWheel} {

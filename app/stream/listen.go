@@ -100,12 +100,16 @@ func (h *Hub) hearInbox(viewers []string, v inbox.Version) {
 		h.askEverybody(false)
 		return
 	}
+	if v.Global > 0 {
+		h.globalStale = true
+	}
 	for _, key := range viewers {
 		switch g := h.groups[key]; {
 		case g == nil:
 		case v.Own > 0 && len(viewers) == 1: // one number cannot be that of several inboxes
 			g.own = max(g.own, v.Own)
 			g.rouse()
+			h.again(g)
 		default:
 			h.ask(g)
 		}

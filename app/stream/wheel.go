@@ -6,8 +6,7 @@ import (
 )
 
 const (
-	// checkEvery so many turns of the wheel each viewer is checked, told or not: time changes inboxes without anybody
-	// saying so, and word may get lost.
+	// checkEvery so many turns of the wheel each viewer is checked, told or not: word may get lost.
 	checkEvery = 2
 	// portion streams are woken by one change for everybody, then there is a pace: whoever is told comes back for the
 	// news, and ten thousand of them in one millisecond would cost memory and everybody's time.
@@ -23,6 +22,7 @@ func (h *Hub) turnWheel(ctx context.Context) {
 		select {
 		case <-tick.C:
 			h.visit(at%slots, at < slots)
+			h.lookAhead()
 		case <-ctx.Done():
 			return
 		}

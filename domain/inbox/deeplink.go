@@ -16,10 +16,11 @@ type TargetKey string
 
 var targetKeyPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// ParseTargetKey checks that s is 1 to 64 letters, digits or any of . _ -
+// ParseTargetKey checks that s is 1 to 64 letters, digits or any of . _ -, and not . or .., which no path can name: clients
+// and proxies take them for the place itself and the one above.
 func ParseTargetKey(s string) (TargetKey, error) {
-	if !targetKeyPattern.MatchString(s) {
-		return "", fault.OnField("key", "invalid_key", "must be 1 to 64 letters, digits or any of . _ -")
+	if !targetKeyPattern.MatchString(s) || s == "." || s == ".." {
+		return "", fault.OnField("key", "invalid_key", "must be 1 to 64 letters, digits or any of . _ -, and not . or ..")
 	}
 	return TargetKey(s), nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"accord/domain/fault"
 	"accord/domain/inbox"
 )
 
@@ -32,6 +33,19 @@ func TestABadPatternIsRefused(t *testing.T) {
 		"app://orders/{}", "app://orders/{a}b", "app://orders/{a}/{a}", "app://orders?x", "app://orders#x", "app://or ders", "app://orders/..", "app://" + strings.Repeat("x", 2048)} {
 		_, err := inbox.ParsePattern(s)
 		requireField(t, err, "pattern", "invalid_pattern")
+	}
+}
+
+func TestAKeyIsASegmentOfAPath(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"order", "...", ".order", "order.", "a..b", "-", "_", strings.Repeat("k", 64)} {
+		got, err := inbox.ParseTargetKey(key)
+		require.NoError(t, err, key)
+		require.Equal(t, inbox.TargetKey(key), got)
+	}
+	for _, key := range []string{"", ".", "..", "a/b", "a b", strings.Repeat("k", 65)} {
+		_, err := inbox.ParseTargetKey(key)
+		require.Equal(t, fault.Invalid, fault.KindOf(err), key)
 	}
 }
 

@@ -331,6 +331,21 @@ func (mr *MockInboxUpkeepMockRecorder) Deliver(ctx, id interface{}) *gomock.Call
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Deliver", reflect.TypeOf((*MockInboxUpkeep)(nil).Deliver), ctx, id)
 }
 
+// Delivery mocks base method.
+func (m *MockInboxUpkeep) Delivery(ctx context.Context, id inbox.MessageID) (ports.Delivery, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Delivery", ctx, id)
+	ret0, _ := ret[0].(ports.Delivery)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Delivery indicates an expected call of Delivery.
+func (mr *MockInboxUpkeepMockRecorder) Delivery(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Delivery", reflect.TypeOf((*MockInboxUpkeep)(nil).Delivery), ctx, id)
+}
+
 // PullCampaigns mocks base method.
 func (m *MockInboxUpkeep) PullCampaigns(ctx context.Context) (ports.CampaignPull, error) {
 	m.ctrl.T.Helper()

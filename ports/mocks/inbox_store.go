@@ -424,15 +424,15 @@ func (m *MockDeliveries) EXPECT() *MockDeliveriesMockRecorder {
 }
 
 // StartDelivery mocks base method.
-func (m *MockDeliveries) StartDelivery(ctx context.Context, id inbox.MessageID) error {
+func (m *MockDeliveries) StartDelivery(ctx context.Context, d ports.Delivery) error {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "StartDelivery", ctx, id)
+	ret := m.ctrl.Call(m, "StartDelivery", ctx, d)
 	ret0, _ := ret[0].(error)
 	return ret0
 }
 
 // StartDelivery indicates an expected call of StartDelivery.
-func (mr *MockDeliveriesMockRecorder) StartDelivery(ctx, id interface{}) *gomock.Call {
+func (mr *MockDeliveriesMockRecorder) StartDelivery(ctx, d interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "StartDelivery", reflect.TypeOf((*MockDeliveries)(nil).StartDelivery), ctx, id)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "StartDelivery", reflect.TypeOf((*MockDeliveries)(nil).StartDelivery), ctx, d)
 }

@@ -47,6 +47,15 @@ func (a *Activities) DeliverBatches(ctx context.Context, in DeliveryInput) (Deli
 			out = DeliveryProgress{}
 		}
 	}
+	now, err := a.Upkeep.Delivery(ctx, id)
+	if fault.KindOf(err) == fault.NotFound {
+		out.Left = 0
+		return out, nil
+	}
+	if err != nil {
+		return out, toTemporal(err)
+	}
+	out.Task = now.Task
 	for until, idle := a.Now().Add(stepTime), 0; ; {
 		done, left, err := a.Upkeep.Deliver(ctx, id)
 		if fault.KindOf(err) == fault.NotFound {

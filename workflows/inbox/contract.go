@@ -7,9 +7,12 @@
 package inbox
 
 import (
+	"fmt"
+
 	"go.temporal.io/sdk/temporal"
 
 	"accord/domain/inbox"
+	"accord/ports"
 )
 
 // Names under which the outside knows the workflows. Renaming one strands the runs that are open.
@@ -26,6 +29,40 @@ const (
 type DeliverInput struct {
 	Message string `json:"message"` // inbox.MessageID.String
 	Done    int    `json:"done"`    // by the runs before this one
+	// What it was started for, and the recipients of the message, for people: the store knows what is to be done, and
+	// that may change while it goes on.
+	Task ports.DeliveryTask `json:"task,omitempty"`
+	Of   int                `json:"of,omitempty"`
+}
+
+// DeliverySummary says in one line what a delivery is for.
+func DeliverySummary(in DeliverInput) string {
+	recipients := "its recipients"
+	if in.Of > 0 {
+		recipients = fmt.Sprintf("its %d recipients", in.Of)
+	}
+	switch in.Task {
+	case ports.BringingIn:
+		return fmt.Sprintf("bring message %s into the inboxes of %s", in.Message, recipients)
+	case ports.TakingOut:
+		return fmt.Sprintf("take message %s out of the inboxes of %s", in.Message, recipients)
+	case ports.PassingOn:
+		return fmt.Sprintf("pass on the edit of message %s to the inboxes of %s", in.Message, recipients)
+	}
+	return fmt.Sprintf("deliver message %s to the inboxes of %s", in.Message, recipients)
+}
+
+// doing is what the steps of a delivery do.
+func doing(task ports.DeliveryTask) string {
+	switch task {
+	case ports.BringingIn:
+		return "bringing it in"
+	case ports.TakingOut:
+		return "taking it out"
+	case ports.PassingOn:
+		return "passing on its edit"
+	}
+	return "delivering it"
 }
 
 // DeliverOutput is for people; the store is the truth.

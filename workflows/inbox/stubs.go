@@ -5,6 +5,8 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"accord/ports"
 )
 
 // Names of the activities, fixed so that renaming a Go method strands no open run.
@@ -20,10 +22,11 @@ type DeliveryInput struct {
 	Message string `json:"message"`
 }
 
-// DeliveryProgress is how far a delivery has come: inboxes changed by this step, and about how many are left.
+// DeliveryProgress is how far a delivery has come: what this step does, inboxes changed by it, and about how many are left.
 type DeliveryProgress struct {
-	Done int `json:"done"`
-	Left int `json:"left"`
+	Task ports.DeliveryTask `json:"task,omitempty"`
+	Done int                `json:"done"`
+	Left int                `json:"left"`
 }
 
 // Resumed says how many deliveries were started.
@@ -40,11 +43,11 @@ const (
 )
 
 // deliver has no limit: recipients who wait are not given up.
-func deliver(ctx workflow.Context, in DeliveryInput) (out DeliveryProgress, err error) {
+func deliver(ctx workflow.Context, in DeliveryInput, summary string) (out DeliveryProgress, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: stepLimit,
 		HeartbeatTimeout:    heartbeatLimit,
-		Summary:             "the next batches",
+		Summary:             summary,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 200 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
 	})
 	return out, workflow.ExecuteActivity(ctx, deliverActivity, in).Get(ctx, &out)
