@@ -245,6 +245,14 @@ func TestAStreamHearsEveryInstance(t *testing.T) {
 		return e.name == "operation.updated" && strings.Contains(e.data, changed.header.Get("Accord-Operation")) && strings.Contains(e.data, `"applied"`)
 	})
 
+	later := message("later", ada)
+	at := time.Now().Add(3 * time.Second)
+	later["publish_at"] = at.UTC().Format(time.RFC3339Nano)
+	s.publish(t, later)
+	// Nobody reads meanwhile: time itself is what has changed.
+	await(t, events, 18*time.Second, func(e event) bool { return e.name == "inbox.changed" })
+	require.False(t, time.Now().Before(at))
+
 	s.publish(t, message("while nobody listened", ada))
 	resumed := s.listen(t, ada, last.id)
 	await(t, resumed, 10*time.Second, version(s.feed(t, ada).text("version")))
