@@ -220,6 +220,20 @@ func TestTheSourceOfTheCustomersOwnFeedIsNobodyElses(t *testing.T) {
 	})
 }
 
+// The name is what the store looks for first: it must be a name before that.
+func TestABrokenNameIsNamed(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world, _ *platform, s *appinbox.Service) {
+		d := draft("x")
+		d.ExternalID = "a\x00b"
+		_, _, err := s.Publish(t.Context(), d)
+		f, is := fault.As(err)
+		require.True(t, is, err)
+		require.Equal(t, []string{"external_id", "invalid_id"}, []string{f.Fields[0].Path, f.Fields[0].Code})
+		require.Zero(t, w.called("PublishMessage"))
+	})
+}
+
 func TestAMessageToManyIsDelivered(t *testing.T) {
 	t.Parallel()
 	now, _ := clock()

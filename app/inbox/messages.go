@@ -25,6 +25,9 @@ func (s *Service) Publish(ctx context.Context, d inbox.Draft) (ports.StoredMessa
 
 // store publishes the draft unless there is a message of its name; same tells whether that was made from it, too.
 func (s *Service) store(ctx context.Context, d inbox.Draft) (m ports.StoredMessage, created, same bool, err error) {
+	if err := d.CheckName(); err != nil { // it is looked for before the rest is checked
+		return m, false, false, err
+	}
 	if len(d.Recipients) > 1 {
 		d.Recipients = slices.Compact(slices.Sorted(slices.Values(d.Recipients)))
 	}
