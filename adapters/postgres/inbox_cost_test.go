@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"accord/domain/fault"
 	"accord/domain/inbox"
 	"accord/domain/preference"
 	"accord/ports"
@@ -161,6 +162,40 @@ func TestAnEditIsCountedAndTold(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, text(facts), 4)
 	require.Len(t, text(events), 1, "the inbox is what it was")
+}
+
+// Whoever takes an item away without the inbox's lock breaks a rule. The edit that has read it stores nothing then, or the
+// counts would be those of another list.
+func TestAnEditOfWhatHasVanishedIsRefused(t *testing.T) {
+	t.Parallel()
+	db, url, _ := openInboxes(t)
+	conn := connect(t, url)
+	ada, mail := inbox.CustomerViewer("ada"), portstest.Mail{To: []preference.CustomerID{"ada"}}
+	for _, others := range []int{0, 1} {
+		ids := []inbox.MessageID{portstest.Send(t, db, mail).ID}
+		for range others {
+			ids = append(ids, portstest.Send(t, db, mail).ID)
+		}
+		before, err := db.ReadInbox(t.Context(), ports.InboxQuery{Viewer: ada})
+		require.NoError(t, err)
+		exec(t, conn, `DELETE FROM stream_events`)
+		_, err = db.UpdateInbox(t.Context(), ada, ids, 0, func(e ports.InboxEdit) (ports.InboxWrite, error) {
+			require.Len(t, e.Items, len(ids))
+			exec(t, conn, `DELETE FROM inbox_items WHERE message_id = $1`, int64(ids[0]))
+			w, err := readState(e)
+			w.Facts = []ports.Fact{{Day: e.Now, Kind: ports.FactRead, Message: ids[0], Count: 1}}
+			return w, err
+		})
+		require.Equal(t, fault.Internal, fault.KindOf(err), "%v", err)
+		after, err := db.ReadInbox(t.Context(), ports.InboxQuery{Viewer: ada})
+		require.NoError(t, err)
+		before.Now, after.Now = time.Time{}, time.Time{}
+		require.Equal(t, before, after)
+		var left int
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM stream_events) + (SELECT count(*) FROM engagement_facts) +
+			(SELECT count(*) FROM inbox_items WHERE read_at IS NOT NULL)`).Scan(&left))
+		require.Zero(t, left)
+	}
 }
 
 // plan is what EXPLAIN (FORMAT JSON) says of a node.

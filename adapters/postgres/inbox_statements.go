@@ -194,14 +194,17 @@ const (
 	FROM inbox_items i LEFT JOIN messages m ON m.id = i.message_id`
 )
 
-// editStatement gives an inbox and those of its items that show: with someItems the ones that are named, with allItems those
-// that were there at a version.
+// lockState locks an inbox for an edit, and gives its row as it is then. It stays so until the end of the transaction.
+const lockState = `SELECT receipts, pulled_at, CASE WHEN next_change < 'infinity' THEN next_change END, id, version, floor,
+	total::bigint, unseen::bigint, unread::bigint FROM inboxes WHERE viewer = $1 FOR NO KEY UPDATE`
+
+// editStatement gives what else an edit needs, of one moment: in each row the state of the globals, and one of the inbox's
+// items that show, or nulls. With someItems they are the ones that are named, with allItems those that were there at a
+// version; and those that are being taken out of the inboxes, which the row says: they are not to be shown nor counted.
 const (
-	editStatement = withMe + ` SELECT ` + stateColumns + stateFrom + countLeaving + storedLeaving + `)) l
-	UNION ALL (SELECT i.message_id, i.pinned, false, i.published_at, i.expires_at, ` + itemReceipt + `, NULL::text[], NULL::text,
-	  NULL::bytea, NULL::bigint[], NULL::bigint
-	FROM inbox_items i
-	WHERE i.inbox_id = (SELECT id FROM me) AND i.state = 1 AND i.message_id <> ALL(` + storedLeaving + `) AND `
-	someItems = `i.message_id = ANY($2::bigint[]))`
-	allItems  = `i.added <= $2::bigint)`
+	editStatement = `SELECT g.version, clock_timestamp(), (SELECT pulled_at FROM upstream_feeds WHERE name = '` + ports.CampaignsName + `'),
+	  i.message_id = ANY(` + storedLeaving + `), i.message_id, i.pinned, i.published_at, i.expires_at, ` + itemReceipt + `
+	FROM inbox_globals g LEFT JOIN inbox_items i ON i.inbox_id = (SELECT id FROM inboxes WHERE viewer = $1) AND i.state = 1 AND `
+	someItems = `i.message_id = ANY($2::bigint[] || ` + storedLeaving + `)`
+	allItems  = `(i.added <= $2::bigint OR i.message_id = ANY(` + storedLeaving + `))`
 )

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -26,7 +27,7 @@ func (db *DB) UpdateInbox(ctx context.Context, viewer inbox.Viewer, ids []inbox.
 		if err != nil {
 			return ports.InboxHead{}, err
 		}
-		return e.decide(found, fn)
+		return e.decide(viewer, found, fn)
 	})
 	return head, translate("update inbox", err)
 }
@@ -36,7 +37,7 @@ func (db *DB) TakeReceipts(ctx context.Context, from, to inbox.Viewer, fn func(i
 	viewers := []inbox.Viewer{from, to}
 	slices.SortFunc(viewers, func(a, b inbox.Viewer) int { return strings.Compare(a.Key(), b.Key()) })
 	head, err := db.editInbox(ctx, to, func(ctx context.Context, e *inboxEditing) (ports.InboxHead, error) {
-		found := map[inbox.Viewer]*inboxRows{}
+		found := map[inbox.Viewer]*editRows{}
 		for _, viewer := range viewers {
 			rows, err := e.lock(ctx, viewer, viewer == to, editStatement+someItems, []int64{})
 			if err != nil {
@@ -48,7 +49,7 @@ func (db *DB) TakeReceipts(ctx context.Context, from, to inbox.Viewer, fn func(i
 		if len(taken.head.Receipts) > 0 {
 			e.store.Queue(emptyReceipts, taken.id)
 		}
-		return e.decide(found[to], func(edit ports.InboxEdit) (ports.InboxWrite, error) { return fn(taken.head.Receipts, edit) })
+		return e.decide(to, found[to], func(edit ports.InboxEdit) (ports.InboxWrite, error) { return fn(taken.head.Receipts, edit) })
 	})
 	return head, translate("take receipts", err)
 }
@@ -89,64 +90,105 @@ func (db *DB) editInbox(ctx context.Context, viewer inbox.Viewer, edit func(cont
 	return head, err
 }
 
+// planOnce has the server keep one plan for each statement of the transaction. By itself it would plan those with lists
+// each time, which takes longer than they do: it takes a list that it does not know for ten rows, and one row for less.
+const planOnce = "set local plan_cache_mode = force_generic_plan"
+
 // makeInbox lets whoever comes second wait for the first to commit.
 const makeInbox = `INSERT INTO inboxes (viewer) VALUES ($1) ON CONFLICT (viewer) DO NOTHING`
 
 // lock locks an inbox, makes so what time has changed in it, and reads it with the statement. One that is not there is
 // made when needed, and otherwise read as empty.
-func (e *inboxEditing) lock(ctx context.Context, viewer inbox.Viewer, needed bool, statement string, about any) (*inboxRows, error) {
+func (e *inboxEditing) lock(ctx context.Context, viewer inbox.Viewer, needed bool, statement string, about any) (*editRows, error) {
 	var b pgx.Batch
 	if !e.begun {
 		b.Queue(beginEach)
+		b.Queue(planOnce)
 	}
-	b.Queue(lockInbox, viewer.Key())
-	found, locked, err := e.read(ctx, &b, statement, viewer, about)
+	found, err := e.read(ctx, &b, statement, viewer, about)
 	e.begun = true
-	// Somebody else may have made it just after we found that it is not there to be locked.
-	if err == nil && locked == 0 && (needed || found.id != 0) {
+	if err == nil && found.id == 0 && needed {
 		var b pgx.Batch
 		b.Queue(makeInbox, viewer.Key())
-		b.Queue(lockInbox, viewer.Key())
-		if found, locked, err = e.read(ctx, &b, statement, viewer, about); err == nil && locked == 0 {
+		if found, err = e.read(ctx, &b, statement, viewer, about); err == nil && found.id == 0 {
 			return nil, errors.New("the inbox was neither made nor found")
 		}
 	}
-	for n := 0; err == nil && found.due && n < rollsPerRead; n++ {
+	for n := 0; err == nil && found.due() && n < rollsPerRead; n++ {
 		e.dirty = true
 		var b pgx.Batch
 		b.Queue(rollStatement, viewer.Key())
-		found, _, err = e.read(ctx, &b, statement, viewer, about)
+		found, err = e.read(ctx, &b, statement, viewer, about)
 	}
 	return found, err
 }
 
-// read runs what is in the batch and then the statement, in one round trip. touched is how many rows the last of what is
-// in the batch gave.
-func (e *inboxEditing) read(ctx context.Context, b *pgx.Batch, statement string, viewer inbox.Viewer, about any) (found *inboxRows, touched int64, err error) {
+// read runs what is in the batch, then locks and reads, in one round trip.
+func (e *inboxEditing) read(ctx context.Context, b *pgx.Batch, statement string, viewer inbox.Viewer, about any) (*editRows, error) {
 	first := b.Len()
+	b.Queue(lockState, viewer.Key())
 	b.Queue(statement, viewer.Key(), about)
 	results := e.conn.SendBatch(ctx, b)
 	defer func() { _ = results.Close() }() // closed below, unless something has failed before
 	for range first {
-		tag, err := results.Exec()
-		if err != nil {
-			return nil, 0, err
+		if _, err := results.Exec(); err != nil {
+			return nil, err
 		}
-		touched = tag.RowsAffected()
 	}
-	rows, err := results.Query()
-	if err != nil {
-		return nil, 0, err
+	found := &editRows{}
+	for _, row := range []func([][]byte) error{found.state, found.item} {
+		rows, err := results.Query()
+		if err != nil {
+			return nil, err
+		}
+		if err := eachRow(rows, row); err != nil {
+			return nil, err
+		}
 	}
-	found = &inboxRows{}
-	if err := eachRow(rows, found.row); err != nil {
-		return nil, 0, err
+	return found, results.Close()
+}
+
+// editRows takes the rows of lockState and of editStatement. Nothing of the inbox changes between them.
+type editRows struct {
+	id    int64 // of the inbox's row, 0 when there is none
+	head  ports.InboxHead
+	next  time.Time // when time changes something, zero for never
+	items []ports.InboxItem
+}
+
+func (r *editRows) due() bool { return !r.next.IsZero() && !r.next.After(r.head.Now) }
+
+func (r *editRows) state(row [][]byte) (err error) {
+	v, h := values{row: row}, &r.head
+	packed := v.lent()
+	h.PulledAt, r.next = v.time(), v.time()
+	r.id, h.Version.Own, h.Floor = v.int(), v.int(), v.int()
+	h.Counts = inbox.Counts{Total: int(v.int()), Unseen: int(v.int()), Unread: int(v.int())}
+	if v.err != nil {
+		return v.err
 	}
-	return found, touched, results.Close()
+	h.Receipts, err = unpackReceipts(packed)
+	return err
+}
+
+func (r *editRows) item(row [][]byte) error {
+	v := values{row: row}
+	r.head.Version.Global, r.head.Now, r.head.CampaignsAt = v.int(), v.time(), v.time()
+	leaving := v.bool()
+	item := ports.InboxItem{Position: inbox.Position{ID: inbox.MessageID(v.int()), Pinned: v.bool(), Published: v.time()}, Expiry: v.time()}
+	receipt(&v, &item.Receipt)
+	switch {
+	case r.id == 0 || item.Position.ID == 0: // there is none, or was none when it was to be locked
+	case leaving:
+		r.head.Counts = r.head.Counts.Add(item.Receipt, -1)
+	default:
+		r.items = append(r.items, item)
+	}
+	return v.err
 }
 
 // decide lets fn decide and queues what is different. The head is the one that holds once that is stored.
-func (e *inboxEditing) decide(found *inboxRows, fn func(ports.InboxEdit) (ports.InboxWrite, error)) (ports.InboxHead, error) {
+func (e *inboxEditing) decide(viewer inbox.Viewer, found *editRows, fn func(ports.InboxEdit) (ports.InboxWrite, error)) (ports.InboxHead, error) {
 	head, next := found.head, found.head.Version.Own+1
 	w, err := fn(ports.InboxEdit{InboxHead: head, Items: found.items, Next: next})
 	if err != nil {
@@ -165,15 +207,21 @@ func (e *inboxEditing) decide(found *inboxRows, fn func(ports.InboxEdit) (ports.
 			receipts = nil
 		}
 	}
-	facts := factArgs(w.Facts)
+	if len(w.Facts) > 0 {
+		e.store.Queue(factsStatement, factArgs(w.Facts)...)
+	}
 	if len(items.ids) == 0 && receipts == nil {
-		if len(w.Facts) > 0 {
-			e.store.Queue(factsStatement, facts...)
-		}
 		return head, nil
 	}
-	args := append([]any{found.id, next, delta.Total, delta.Unseen, delta.Unread, receipts}, items.args()...)
-	e.store.Queue(editedStatement, append(args, facts...)...)
+	switch len(items.ids) {
+	case 0:
+	case 1:
+		e.store.Queue(editedItem, append([]any{found.id, next}, items.one()...)...)
+	default:
+		e.store.Queue(editedItems, append([]any{found.id, next}, items.args()...)...)
+	}
+	e.store.Queue(editedInbox, found.id, next, len(items.ids), delta.Total, delta.Unseen, delta.Unread, receipts)
+	e.store.Queue(editedWord, viewer.Key(), next)
 	head.Version.Own, head.Counts = next, head.Counts.Plus(delta)
 	if receipts != nil {
 		head.Receipts = w.Globals

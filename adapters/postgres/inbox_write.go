@@ -19,22 +19,33 @@ const (
 	factsStatement = factsInto + `$1::date[], $2::text[], $3::bigint[], $4::text[], $5::bigint[]` + factsFrom
 )
 
-// editedStatement stores an edit of one inbox that is locked. The server refuses it (by a division by zero) unless each
-// item that was read is still there. Arguments: inbox, its next version, differences of total, unseen and unread, packed
-// receipts or null, and those of itemArgs and factArgs.
-var editedStatement = `WITH me AS (
-	  UPDATE inboxes SET version = $2::bigint, total = total + $3::integer, unseen = unseen + $4::integer, unread = unread + $5::integer,
-	    receipts = coalesce($6::bytea, receipts), touched_at = statement_timestamp()
-	  WHERE id = $1::bigint AND version = $2::bigint - 1 RETURNING viewer, version),
-	items AS (
-	  UPDATE inbox_items i SET changed = $2::bigint, seen_at = r.seen, read_at = r.read, clicked_at = r.clicked,
+// What an edit of one inbox that is locked stores, in this order.
+const (
+	// editedItems has the arguments: inbox, its next version, and those of itemReceipts.args.
+	editedItems = `UPDATE inbox_items i SET changed = $2::bigint, seen_at = r.seen, read_at = r.read, clicked_at = r.clicked,
 	    archived_at = r.archived, unread_at = r.unread, unarchived_at = r.unarchived
-	  FROM unnest($7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[])
+	  FROM unnest($3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[])
 	    AS r (id, seen, read, clicked, archived, unread, unarchived)
-	  WHERE i.inbox_id = $1::bigint AND i.message_id = r.id AND i.state = 1 RETURNING 1),
-	facts AS (` + factsInto + `$14::date[], $15::text[], $16::bigint[], $17::text[], $18::bigint[]` + factsFrom + `),
-	word AS (` + wordOfInboxes("me") + `)
-	SELECT 1 / (CASE WHEN (SELECT count(*) FROM me) = 1 AND (SELECT count(*) FROM items) = cardinality($7::bigint[]) THEN 1 ELSE 0 END)`
+	  WHERE i.inbox_id = $1::bigint AND i.message_id = r.id AND i.state = 1`
+
+	// editedItem is the same for one item, which takes the server less. Its arguments are those of itemReceipts.one.
+	editedItem = `UPDATE inbox_items SET changed = $2::bigint, seen_at = $4::timestamptz, read_at = $5::timestamptz, clicked_at = $6::timestamptz,
+	    archived_at = $7::timestamptz, unread_at = $8::timestamptz, unarchived_at = $9::timestamptz
+	  WHERE inbox_id = $1::bigint AND message_id = $3::bigint AND state = 1`
+
+	// editedInbox has the arguments: inbox, its next version, how many items have it, differences of total, unseen and
+	// unread, and packed receipts or null. The server refuses it, and with it the transaction, unless each item that was
+	// read is still there: the version would be null. That the inbox is, and has the version before, its lock sees to.
+	editedInbox = `UPDATE inboxes SET version = CASE (SELECT count(*) FROM inbox_items i WHERE i.inbox_id = $1::bigint AND i.changed = $2::bigint)
+	      WHEN $3::bigint THEN $2::bigint END,
+	    total = total + $4::integer, unseen = unseen + $5::integer, unread = unread + $6::integer,
+	    receipts = coalesce($7::bytea, receipts), touched_at = statement_timestamp()
+	  WHERE id = $1::bigint`
+
+	// editedWord is wordOfInboxes for one that is known: viewer, its next version.
+	editedWord = `INSERT INTO stream_events (viewers, kind, data)
+	  VALUES (ARRAY[$1::text], 'inbox.changed', jsonb_build_object('own', $2::bigint))`
+)
 
 // emptyReceipts leaves no trace of what was there, so earlier versions are no longer known.
 var emptyReceipts = `WITH me AS (
@@ -55,11 +66,18 @@ func (r *itemReceipts) add(id inbox.MessageID, receipt inbox.Receipt) {
 	}
 }
 
+// one are the arguments when there is only one.
+func (r *itemReceipts) one() []any {
+	args := append(make([]any, 0, 7), r.ids[0])
+	for _, times := range r.times {
+		args = append(args, times[0])
+	}
+	return args
+}
+
+// args are the arguments for any number.
 func (r *itemReceipts) args() []any {
 	args := make([]any, 0, 7)
-	if r.ids == nil {
-		r.ids = []int64{}
-	}
 	args = append(args, r.ids)
 	for _, times := range r.times {
 		args = append(args, times)
