@@ -40,7 +40,7 @@ type barePage struct {
 
 // startBareFeed is what the feed is held against: Gin and pgx, one keyset query, no token, no counts, no version, no global
 // messages; and Gin answering the same bytes every time.
-func startBareFeed(b *testing.B, url string, connections int, constant []byte) (addr string) {
+func startBareFeed(b *testing.B, url string, connections int, constant []byte) (addr string, handler http.Handler) {
 	b.Helper()
 	config, err := pgxpool.ParseConfig(url)
 	require.NoError(b, err)
@@ -70,5 +70,5 @@ func startBareFeed(b *testing.B, url string, connections int, constant []byte) (
 	server := &http.Server{Handler: engine, ReadHeaderTimeout: time.Second}
 	go func() { _ = server.Serve(ln) }()
 	stop(b, "the bare server", func(ctx context.Context) error { return server.Shutdown(ctx) })
-	return ln.Addr().String()
+	return ln.Addr().String(), engine
 }

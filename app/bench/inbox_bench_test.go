@@ -17,7 +17,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -65,13 +64,15 @@ type inboxRig struct {
 	watched processes
 	lines   *wire
 	bare    *wire
-	pool    *pgxpool.Pool
-	tokens  []string // of the readers
-	names   []string
-	deep    string // token of the customer with a thousand pages
-	body    []byte // a first page
-	etags   []string
-	next    atomic.Int64
+	// bareHandler is what bare talks to.
+	bareHandler http.Handler
+	pool        *pgxpool.Pool
+	tokens      []string // of the readers
+	names       []string
+	deep        string // token of the customer with a thousand pages
+	body        []byte // a first page
+	etags       []string
+	next        atomic.Int64
 }
 
 func newInboxRig(b *testing.B, pg cluster, name string, customers int) *inboxRig {
@@ -84,7 +85,8 @@ func newInboxRig(b *testing.B, pg cluster, name string, customers int) *inboxRig
 	r.sign(b)
 	r.lines = newWire(b, strings.TrimPrefix(r.api.base, "http://"), 128)
 	require.NoError(b, r.lines.do(b.Context(), r.get("/v1/inbox", r.tokens[0]), 200, func(a answer) { r.body = append([]byte(nil), a.body...) }))
-	r.bare = newWire(b, startBareFeed(b, r.data.url, cfg.DatabaseConns, r.body), 128)
+	addr, bare := startBareFeed(b, r.data.url, cfg.DatabaseConns, r.body)
+	r.bare, r.bareHandler = newWire(b, addr, 128), bare
 	config, err := pgxpool.ParseConfig(r.data.url)
 	require.NoError(b, err)
 	config.MaxConns = int32(cfg.DatabaseConns)
@@ -149,11 +151,19 @@ func (r *inboxRig) reading(name, path string, want int, headers func(reader int)
 		}
 		all[i] = r.get(path, token, more...)
 	}
-	return contender{name: name, op: func(ctx context.Context) error { return r.lines.do(ctx, all[r.anybody()], want, nil) }}
+	return contender{name: name, op: func(ctx context.Context) error { return r.lines.do(ctx, all[r.anybody()], want, nil) },
+		allocates: func(b *testing.B) float64 {
+			return allocations(b, r.api.handler, want, func() []byte { return all[r.anybody()] })
+		}}
 }
 
 func (r *inboxRig) one(name string, w *wire, bytes []byte, want int) contender {
-	return contender{name: name, op: func(ctx context.Context) error { return w.do(ctx, bytes, want, nil) }}
+	handler := r.api.handler
+	if w == r.bare {
+		handler = r.bareHandler
+	}
+	return contender{name: name, op: func(ctx context.Context) error { return w.do(ctx, bytes, want, nil) },
+		allocates: func(b *testing.B) float64 { return allocations(b, handler, want, fixed(bytes)) }}
 }
 
 // deepPage is the cursor of the page in the middle of the customer with a thousand of them.
@@ -171,7 +181,10 @@ func (r *inboxRig) bareFeed() contender {
 	for i, name := range r.names {
 		all[i] = request(http.MethodGet, "/feed/"+name, "")
 	}
-	return contender{name: "bare handler", op: func(ctx context.Context) error { return r.bare.do(ctx, all[r.anybody()], 200, nil) }}
+	return contender{name: "bare handler", op: func(ctx context.Context) error { return r.bare.do(ctx, all[r.anybody()], 200, nil) },
+		allocates: func(b *testing.B) float64 {
+			return allocations(b, r.bareHandler, 200, func() []byte { return all[r.anybody()] })
+		}}
 }
 
 // readsAt is at how many clients reads are compared: enough to keep two processors busy.
@@ -211,118 +224,19 @@ func (r *inboxRig) version(b *testing.B, own int64) string {
 	return inbox.Version{Own: own, Global: global}.String()
 }
 
-// compareWrites holds publishing and acknowledging against the database writing the same rows for pgx alone, through as
-// many connections and in as many round trips, and both against a transaction that updates one row.
-func (r *inboxRig) compareWrites(b *testing.B) {
-	b.Helper()
-	publisher, _, err := r.api.issuer.Mint("campaigns", "messages:write")
-	require.NoError(b, err)
-	unread := r.unread(b)
-	next := func() unreadItem { return unread[int(r.next.Add(1))%len(unread)] }
-	contenders := []contender{
-		{name: "update of one row", op: func(ctx context.Context) error {
-			_, err := r.pool.Exec(ctx, `UPDATE inboxes SET touched_at = now() WHERE id = $1`, 1+rand.N(r.data.customers))
-			return err
-		}},
-		{name: "rows of an acknowledgement", op: func(ctx context.Context) error { return r.acknowledgeBare(ctx, next()) }},
-		{name: "acknowledge", op: func(ctx context.Context) error { return r.lines.do(ctx, next().request, 200, nil) }},
-		{name: "rows of a message", op: func(ctx context.Context) error { return r.publishBare(ctx, r.next.Add(1)) }},
-		{name: "publish", op: func(ctx context.Context) error {
-			n := r.next.Add(1)
-			body := fmt.Sprintf(`{"source":"bench","external_id":"p%d","audience":{"type":"customers","ids":["%s"]},"title":"Your parcel %d","body":"It will be with you soon.","deeplink":"app://orders/%d","category":"orders"}`, n, r.names[r.anybody()], n, n)
-			return r.lines.do(ctx, request(http.MethodPost, "/v1/messages", body, "Authorization", "Bearer "+publisher), 201, nil)
-		}},
-	}
-	var notes []string
-	for _, clients := range []int{1, readsAt} {
-		measured := rounds(b, clients, window(b), r.watched, contenders)
-		notes = append(notes,
-			goal(b, fmt.Sprintf("acknowledge at %d clients to the same rows", clients), ratio(measured[2], measured[1], rate), .5, false),
-			goal(b, fmt.Sprintf("publish at %d clients to the same rows", clients), ratio(measured[4], measured[3], rate), .5, false))
-		r.print(b, clients, contenders, measured, nil)
-	}
-	fmt.Fprintln(os.Stdout, strings.Join(notes, "\n"))
-}
-
-// unreadItem is a message in an inbox that can be marked as read.
-type unreadItem struct {
-	viewer         string
-	inbox, message int64
-	request        []byte
-}
-
-// acknowledgeBare writes the rows that an acknowledgement writes: lock and read, then store.
-func (r *inboxRig) acknowledgeBare(ctx context.Context, item unreadItem) error {
-	return r.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-		var read, store pgx.Batch
-		read.Queue("BEGIN")
-		read.Queue(`SELECT id, version FROM inboxes WHERE viewer = $1 FOR NO KEY UPDATE`, item.viewer)
-		read.Queue(`SELECT seen_at, read_at FROM inbox_items WHERE inbox_id = $1 AND message_id = $2`, item.inbox, item.message)
-		if err := c.SendBatch(ctx, &read).Close(); err != nil {
-			return err
-		}
-		store.Queue(`UPDATE inboxes SET version = version + 1, touched_at = now() WHERE id = $1`, item.inbox)
-		store.Queue(`UPDATE inbox_items SET read_at = now(), changed = changed + 1 WHERE inbox_id = $1 AND message_id = $2`, item.inbox, item.message)
-		store.Queue(`INSERT INTO engagement_facts VALUES (current_date, 'bare', '', 'orders', '', 1)`)
-		store.Queue(`INSERT INTO stream_events (viewers, kind, data) VALUES (ARRAY[$1::text], 'inbox.changed', '{"own":1}')`, item.viewer)
-		store.Queue("COMMIT")
-		return c.SendBatch(ctx, &store).Close()
-	})
-}
-
-// publishBare writes the rows that a message to one customer writes.
-func (r *inboxRig) publishBare(ctx context.Context, n int64) error {
-	box := int64(1 + rand.N(r.data.customers))
-	return r.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-		var first, second pgx.Batch
-		var id int64
-		first.Queue("BEGIN")
-		first.Queue(`INSERT INTO messages (source, external_id, audience, recipients, campaign, content, category, pinned, localized, targets, published_at,
-			  expires_at, undelivered, leaving, fingerprint, card, card_format, added, created_at, updated_at)
-			VALUES ('bare', $1, 'personal', 1, '', $2, 'orders', false, false, '{orders}', now(), now() + interval '30 days', 0, false, '\x00', '', 0, 0, now(), now())
-			RETURNING id`, strconv.FormatInt(n, 10), `{"title":"Your parcel","body":"It will be with you soon.","link":"app://orders/1"}`).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
-		if err := c.SendBatch(ctx, &first).Close(); err != nil {
-			return err
-		}
-		second.Queue(`UPDATE inboxes SET version = version + 1, total = total + 1 WHERE id = $1`, box)
-		second.Queue(`INSERT INTO inbox_items (inbox_id, message_id, state, pinned, published_at, expires_at, added, changed, card, card_format, targets)
-			VALUES ($1, $2, 1, false, now(), now() + interval '30 days', 1, 1, $3, 1, '{orders}')`, box, id, string(r.body[:min(400, len(r.body))]))
-		second.Queue(`INSERT INTO stream_events (viewers, kind, data) VALUES ('{c:s}', 'inbox.changed', '{"own":1}')`)
-		second.Queue("COMMIT")
-		return c.SendBatch(ctx, &second).Close()
-	})
-}
-
-// unread are messages that can be marked as read, in any order.
-func (r *inboxRig) unread(b *testing.B) (out []unreadItem) {
-	b.Helper()
-	for i, name := range r.names {
-		rows, err := r.pool.Query(b.Context(), `SELECT i.inbox_id, i.message_id FROM inbox_items i JOIN inboxes b ON b.id = i.inbox_id
-			WHERE b.viewer = $1 AND i.state = 1 AND i.read_at IS NULL AND i.archived_at IS NULL`, "c:"+name)
-		require.NoError(b, err)
-		var u unreadItem
-		_, err = pgx.ForEachRow(rows, []any{&u.inbox, &u.message}, func() error {
-			u.viewer = "c:" + name
-			u.request = request(http.MethodPost, "/v1/inbox/messages/"+inbox.MessageID(u.message).String()+"/acknowledge", `{"state":"read"}`, "Authorization", "Bearer "+r.tokens[i])
-			out = append(out, u)
-			return nil
-		})
-		require.NoError(b, err)
-	}
-	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-	return out
-}
-
 func (r *inboxRig) print(b *testing.B, clients int, contenders []contender, measured [][]round, notes []string) {
 	b.Helper()
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "%d clients\trequests/s\tto %s\tto %s\tp50 ms\tp99 ms\tcpu µs: own\tPostgres\t\n", clients, contenders[0].name, contenders[1].name)
+	fmt.Fprintf(w, "%d clients\trequests/s\tto %s\tto %s\tp50 ms\tp99 ms\tcpu µs: own\tPostgres\tallocations\t\n", clients, contenders[0].name, contenders[1].name)
 	for i, c := range contenders {
 		rs := measured[i]
-		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t\n", c.name, median(rs, rate), ratio(rs, measured[0], rate), ratio(rs, measured[1], rate),
-			median(rs, millis(.5)), median(rs, millis(.99)), 1000*median(rs, func(r round) float64 { return r.cpu[own] }), 1000*median(rs, func(r round) float64 { return r.cpu[postgresServer] }))
+		allocated := ""
+		if c.allocates != nil {
+			allocated = fmt.Sprintf("%.0f", c.allocates(b))
+		}
+		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%s\t\n", c.name, median(rs, rate), ratio(rs, measured[0], rate), ratio(rs, measured[1], rate),
+			median(rs, millis(.5)), median(rs, millis(.99)), 1000*median(rs, func(r round) float64 { return r.cpu[own] }), 1000*median(rs, func(r round) float64 { return r.cpu[postgresServer] }), allocated)
 	}
 	require.NoError(b, w.Flush())
 	for _, n := range notes {
@@ -361,7 +275,7 @@ func (r *inboxRig) cost(b *testing.B) sizeCost {
 	for _, c := range calls {
 		contenders = append(contenders, contender{name: c.name, op: func(ctx context.Context) error { return r.lines.do(ctx, c.request(), 200, nil) }})
 		out.names = append(out.names, c.name)
-		out.allocs = append(out.allocs, r.allocations(b, c.request()))
+		out.allocs = append(out.allocs, allocations(b, r.api.handler, 200, c.request))
 	}
 	out.rounds = rounds(b, 1, min(window(b), time.Second), r.watched, contenders)
 	return out
@@ -369,17 +283,19 @@ func (r *inboxRig) cost(b *testing.B) sizeCost {
 
 func fixed(request []byte) func() []byte { return func() []byte { return request } }
 
-// allocations of the API for one request, clients left out.
-func (r *inboxRig) allocations(b *testing.B, bytes []byte) float64 {
+// allocations of a handler for one request; making the request, and the clients, are left out.
+func allocations(b *testing.B, handler http.Handler, want int, next func() []byte) float64 {
 	b.Helper()
 	return testing.AllocsPerRun(50, func() {
-		req, err := http.ReadRequest(readerOf(bytes))
+		req, err := http.ReadRequest(readerOf(next()))
 		require.NoError(b, err)
 		rec := httptest.NewRecorder()
 		req.RemoteAddr = net.JoinHostPort("127.0.0.1", "1")
-		r.api.handler.ServeHTTP(rec, req)
-		require.Equal(b, 200, rec.Code, rec.Body.String())
-	}) - overhead(bytes)
+		handler.ServeHTTP(rec, req)
+		if rec.Code != want {
+			b.Fatalf("answered %d: %s", rec.Code, rec.Body)
+		}
+	}) - overhead(next())
 }
 
 func printCosts(b *testing.B, costs []sizeCost) {

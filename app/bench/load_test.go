@@ -18,6 +18,8 @@ type contender struct {
 	op   func(ctx context.Context) error
 	// prepare, when set, is called outside the measured time with how many units the next round may need.
 	prepare func(units int)
+	// allocates, when set, says how many allocations one unit takes on the side that serves it.
+	allocates func(b *testing.B) float64
 }
 
 // round is what one contender did in one window.
