@@ -107,7 +107,9 @@ func TestARefusalByATargetIsWhatItWasWithoutAsking(t *testing.T) {
 		calls := s.seen()
 		require.Contains(t, calls, "begin op1")
 		require.Contains(t, calls, then)
-		require.LessOrEqual(t, tries[preference.Push], 1, "asking does not repeat what was done")
+		// What was called until now: a step that was given up may still end after the run.
+		pushes := slices.DeleteFunc(slices.Clone(calls), func(c string) bool { return c != "reach push" })
+		require.LessOrEqual(t, len(pushes), 1, "asking does not repeat what was done")
 		require.Equal(t, kind == preference.Withdrawal, calls[len(calls)-1] == "commit op1")
 	}
 }
