@@ -39,10 +39,11 @@ func passIn(t testing.TB, url string) portstest.Pass {
 		defer one.Unlock()
 		var b pgx.Batch
 		for _, statement := range []string{
+			`begin`,
 			`SELECT FROM deeplink_targets ORDER BY key FOR UPDATE`,
 			`SELECT FROM inbox_globals FOR UPDATE`,
 			`SELECT FROM messages ORDER BY id FOR UPDATE`,
-			`SELECT FROM inboxes ORDER BY viewer FOR UPDATE`,
+			`LOCK TABLE inboxes IN EXCLUSIVE MODE`, // those that are only just being made, too
 		} {
 			b.Queue(statement)
 		}
@@ -55,6 +56,7 @@ func passIn(t testing.TB, url string) portstest.Pass {
 		} {
 			b.Queue(statement, d)
 		}
+		b.Queue(`commit`)
 		require.NoError(t, conn.SendBatch(context.Background(), &b).Close())
 	}
 }
