@@ -32,9 +32,13 @@ type ChangeCommand struct {
 	Source      preference.Source
 	Actor       consent.Actor
 	Origin      consent.Origin
-	Key         string   // Idempotency-Key, empty for none
-	Fingerprint string   // of the whole request, compared when the key is used again
-	IfMatch     []string // tags without quotes; nil for no condition
+	Key         string              // Idempotency-Key, empty for none
+	Fingerprint string              // of the whole request, compared when the key is used again
+	IfMatch     []string            // tags without quotes; nil for no condition
+	Cause       string              // why, where nobody asked in so many words
+	Only        []preference.Target // nil for those that the change concerns
+	Elsewhere   bool                // decided elsewhere, at DecidedAt; see preference.Request
+	DecidedAt   time.Time
 	Wait        time.Duration
 }
 

@@ -159,8 +159,14 @@ type AuditEntry struct {
 	At    time.Time `json:"at"`
 
 	// Before What the change speaks about, by path.
-	Before Facts  `json:"before"`
-	Event  string `json:"event"`
+	Before Facts `json:"before"`
+
+	// Cause Why, where nobody asked in so many words: a stable code.
+	Cause *string `json:"cause,omitempty"`
+
+	// DecidedAt When the customer decided, where that is known and was elsewhere.
+	DecidedAt *time.Time `json:"decided_at,omitempty"`
+	Event     string     `json:"event"`
 
 	// Hash SHA-256 of this entry, in hex.
 	Hash string `json:"hash"`
@@ -689,11 +695,17 @@ type MessageVariantPatch struct {
 type Operation struct {
 	AcceptedAt time.Time `json:"accepted_at"`
 
+	// Cause Why, where nobody asked in so many words: a stable code.
+	Cause *string `json:"cause,omitempty"`
+
 	// Customer For services; null for customers.
 	Customer *string `json:"customer"`
 
 	// Deadline A grant that is not applied by then is compensated; null for a withdrawal.
 	Deadline *time.Time `json:"deadline"`
+
+	// DecidedAt When the customer decided, where that is known and was elsewhere.
+	DecidedAt *time.Time `json:"decided_at,omitempty"`
 
 	// Decision An operator's decision that is not acted upon yet.
 	Decision *string `json:"decision"`

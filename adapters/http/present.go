@@ -59,7 +59,8 @@ func presentEmail(v ports.PreferenceView) EmailPreferences {
 func presentOperation(op ports.OperationState) Operation {
 	out := Operation{Id: op.ID, Status: string(op.Status), Kind: string(op.Kind), Source: string(op.Source), Summary: op.Change.Summary(),
 		Number: op.Number, AcceptedAt: op.AcceptedAt.UTC(), StartedAt: timeOrNull(op.StartedAt), SettledAt: timeOrNull(op.SettledAt),
-		Deadline: timeOrNull(op.Deadline), Targets: map[string]TargetProgress{}, Reason: presentReason(op.Reason), Decision: textOrNull(string(op.Decision))}
+		Deadline: timeOrNull(op.Deadline), Targets: map[string]TargetProgress{}, Reason: presentReason(op.Reason), Decision: textOrNull(string(op.Decision)),
+		Cause: textOrNull(op.Cause), DecidedAt: timeOrNull(op.DecidedAt)}
 	for _, t := range op.Operation.Targets {
 		progress, begun := op.Progress[t]
 		if !begun {
@@ -87,7 +88,7 @@ func presentEntry(l consent.Link, toCustomer bool) (AuditEntry, error) {
 		Actor:  Actor{Type: e.Actor.Type, Id: textOrNull(e.Actor.ID)},
 		Origin: Origin{Source: e.Origin.Source, Installation: textOrNull(e.Origin.Installation), RequestId: textOrNull(e.Origin.RequestID)},
 		Before: facts(e.Before), After: facts(e.After), Version: e.Version, Reason: presentReason(e.Reason), NotUndone: texts(e.NotUndone),
-		PrevHash: hex.EncodeToString(l.Prev[:]), Hash: hex.EncodeToString(l.Hash[:])}
+		Cause: textOrNull(e.Cause), DecidedAt: e.DecidedAt, PrevHash: hex.EncodeToString(l.Prev[:]), Hash: hex.EncodeToString(l.Hash[:])}
 	if toCustomer && e.Actor.Type == "operator" {
 		out.Actor.Id = nil
 	}

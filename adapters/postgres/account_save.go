@@ -101,11 +101,12 @@ func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) e
 	}
 	if isNew {
 		w.one(`INSERT INTO operations (id, customer_id, number, kind, status, source, actor_type, actor_id, origin, change, targets,
-			accepted_at, deadline, started_at, settled_at, before, after, reason, decision, idempotency_key, fingerprint, run)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			accepted_at, deadline, started_at, settled_at, before, after, reason, decision, idempotency_key, fingerprint, run,
+			decided_at, cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			op.ID, string(op.Customer), op.Number, string(op.Kind), string(op.Status), string(op.Source), op.Actor.Type, op.Actor.ID,
 			origin, change, textArray(op.Targets), nullable(op.AcceptedAt), nullable(op.Deadline), nullable(op.StartedAt),
-			nullable(op.SettledAt), before, after, reason, orNull(op.Decision), orNull(op.Key), orNull(op.Fingerprint), run)
+			nullable(op.SettledAt), before, after, reason, orNull(op.Decision), orNull(op.Key), orNull(op.Fingerprint), run,
+			nullable(op.DecidedAt), orNull(op.Cause))
 		return nil
 	}
 	w.one(`UPDATE operations SET status = ?, before = ?, after = ?, reason = ?, decision = ?, idempotency_key = ?, fingerprint = ?,

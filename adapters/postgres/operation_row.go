@@ -18,21 +18,21 @@ const openStatuses = `('accepted', 'running', 'needs_attention', 'compensating')
 // operationColumns are what operationRow scans, of operations AS o.
 const operationColumns = `o.id, o.customer_id, o.number, o.kind, o.status, o.source, o.actor_type, o.actor_id, o.origin,
  o.change, array_to_string(o.targets, ','), o.accepted_at, o.deadline, o.started_at, o.settled_at, o.before, o.after,
- o.reason, o.decision, o.idempotency_key, o.fingerprint, o.run`
+ o.reason, o.decision, o.idempotency_key, o.fingerprint, o.run, o.decided_at, o.cause`
 
 // operationRow takes nulls in every column, for outer joins.
 type operationRow struct {
 	id, customer, kind, status, source, actorType, actorID, targets sql.NullString
-	decision, key, fingerprint                                      sql.NullString
+	decision, key, fingerprint, cause                               sql.NullString
 	number, run                                                     sql.NullInt64
 	origin, change, before, after, reason                           []byte
-	acceptedAt, deadline, startedAt, settledAt                      sql.NullTime
+	acceptedAt, deadline, startedAt, settledAt, decidedAt           sql.NullTime
 }
 
 func (r *operationRow) dest() []any {
 	return []any{&r.id, &r.customer, &r.number, &r.kind, &r.status, &r.source, &r.actorType, &r.actorID, &r.origin,
 		&r.change, &r.targets, &r.acceptedAt, &r.deadline, &r.startedAt, &r.settledAt, &r.before, &r.after,
-		&r.reason, &r.decision, &r.key, &r.fingerprint, &r.run}
+		&r.reason, &r.decision, &r.key, &r.fingerprint, &r.run, &r.decidedAt, &r.cause}
 }
 
 func (r *operationRow) operation() (*preference.Operation, error) {
@@ -41,6 +41,7 @@ func (r *operationRow) operation() (*preference.Operation, error) {
 		Kind: preference.Kind(r.kind.String), Status: preference.Status(r.status.String), Source: preference.Source(r.source.String),
 		Actor:      consent.Actor{Type: r.actorType.String, ID: r.actorID.String},
 		AcceptedAt: moment(r.acceptedAt), Deadline: moment(r.deadline), StartedAt: moment(r.startedAt), SettledAt: moment(r.settledAt),
+		DecidedAt: moment(r.decidedAt), Cause: r.cause.String,
 		Decision: preference.Decision(r.decision.String), Key: r.key.String, Fingerprint: r.fingerprint.String,
 	}
 	for t := range strings.SplitSeq(r.targets.String, ",") {

@@ -59,6 +59,8 @@ type Entry struct {
 	Kind      string         `json:"kind"`
 	Actor     Actor          `json:"actor"`
 	Origin    Origin         `json:"origin"`
+	Cause     string         `json:"cause,omitempty"`      // why, where nobody asked in so many words
+	DecidedAt *time.Time     `json:"decided_at,omitempty"` // when the person decided, where that was elsewhere
 	Wording   *Wording       `json:"wording,omitempty"`
 	Before    map[string]any `json:"before"`
 	After     map[string]any `json:"after"`

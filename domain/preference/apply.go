@@ -15,6 +15,9 @@ func (p Preferences) Apply(c Change, at time.Time, source Source) (Preferences, 
 	if c.IsZero() {
 		return p, fault.OnField("", "empty_change", "nothing to change")
 	}
+	if c.reaffirms() {
+		return p, nil // nothing of ours changes, so neither does the version
+	}
 	next := p.clone()
 	next.version++
 	for _, step := range []func(*Preferences, changeDoc, time.Time, Source) error{

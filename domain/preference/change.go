@@ -33,8 +33,8 @@ type Registration struct {
 }
 
 // Change is one requested change. It says what shall hold afterwards, not what differs, so repeating it changes
-// nothing. Build it with SwitchPush, SwitchDevice, RegisterDevice, ReleaseDevice or SetEmail; the zero value is
-// refused everywhere.
+// nothing. Build it with SwitchPush, SwitchDevice, RegisterDevice, ReleaseDevice, SetEmail or Reaffirm; the zero
+// value is refused everywhere.
 type Change struct{ c changeDoc }
 
 type changeDoc struct {
@@ -49,6 +49,8 @@ type changeDoc struct {
 	Claimed  time.Time           `json:"release_claimed,omitzero"`
 	Email    EmailStatus         `json:"email,omitempty"`
 	Wording  *Wording            `json:"wording,omitempty"`
+	Reaffirm Kind                `json:"reaffirm,omitempty"`
+	Items    []Item              `json:"items,omitempty"`
 }
 
 // SwitchPush sets the global switch (nil leaves it) and channels. At least one of them must be given.
@@ -150,7 +152,7 @@ func (c Change) Wording() *Wording { return c.c.Wording }
 // IsZero reports a Change nobody built.
 func (c Change) IsZero() bool {
 	d := c.c
-	return d.Push == nil && len(d.Channels) == 0 && d.Register == nil && d.Device == "" && d.Release == "" && d.Email == ""
+	return d.Push == nil && len(d.Channels) == 0 && d.Register == nil && d.Device == "" && d.Release == "" && d.Email == "" && len(d.Items) == 0
 }
 
 // Kind is Withdrawal as soon as the change says "off" anywhere. It does not look at what held before: whoever repeats
@@ -159,7 +161,7 @@ func (c Change) Kind() Kind {
 	d := c.c
 	off := func(m map[ChannelKey]bool) bool { return slices.Contains(slices.Collect(maps.Values(m)), false) }
 	switch {
-	case d.Release != "", d.Email == Unsubscribed, d.Push != nil && !*d.Push, d.Enabled != nil && !*d.Enabled,
+	case d.Reaffirm == Withdrawal, d.Release != "", d.Email == Unsubscribed, d.Push != nil && !*d.Push, d.Enabled != nil && !*d.Enabled,
 		off(d.Channels), off(d.Topics), d.Register != nil && !d.Register.Permission.Delivers():
 		return Withdrawal
 	}
@@ -177,7 +179,7 @@ func (c Change) Targets(cat *Catalogue, source Source) []Target {
 	concerned := map[Target]bool{CRM: true, Push: c.c.Email == "", CMP: cmp}
 	var out []Target
 	for _, t := range Targets {
-		if concerned[t] && t != source.origin() {
+		if concerned[t] && t != source.Origin() {
 			out = append(out, t)
 		}
 	}
@@ -226,6 +228,9 @@ func (c Change) Summary() string {
 	}
 	if d.Email != "" {
 		parts = append(parts, "e-mail marketing "+string(d.Email))
+	}
+	for _, i := range d.Items {
+		parts = append(parts, "put right "+i.Label())
 	}
 	return strings.Join(parts, ", ")
 }

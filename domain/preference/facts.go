@@ -33,6 +33,9 @@ func (p Preferences) Facts(c Change) map[string]any {
 			p.deviceFacts(out, id)
 		}
 	}
+	for _, i := range d.Items {
+		out["reaffirmed."+i.Label()] = p.desiredAnywhere(i)
+	}
 	return out
 }
 

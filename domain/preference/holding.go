@@ -138,12 +138,20 @@ func Assign(t Target, c Change, before, after Preferences, current Holding) Assi
 			put(i, Unknown)
 		}
 	}
+	for _, i := range c.c.Items { // held there, and nothing that we know of
+		if _, ours := shall[i]; !ours {
+			put(i, Unknown)
+		}
+	}
 	return a
 }
 
 // names reports whether the change itself speaks about an item.
 func (c Change) names(i Item, t Target, after Preferences) bool {
 	d := c.c
+	if slices.Contains(d.Items, i) {
+		return true
+	}
 	switch i.Kind {
 	case EmailItem:
 		return d.Email != ""

@@ -88,6 +88,10 @@ const (
 	FromCMP        Source = "cmp"
 	FromEmailLink  Source = "email_link"
 	FromReconciler Source = "reconciliation"
+	FromGPC        Source = "gpc"         // the browser's Global Privacy Control
+	FromEngagement Source = "engagement"  // the engagement platform, which is no target
+	FromExternal   Source = "external"    // another system that speaks our own webhook format
+	FromUpkeep     Source = "maintenance" // Accord by itself, such as for tokens that nobody has used for long
 )
 
 // Target is one system outside that a change must reach.
@@ -102,8 +106,8 @@ const (
 // Targets lists every target, in the order in which they are shown.
 var Targets = []Target{CRM, Push, CMP}
 
-// origin is the target a change came from and must not be echoed to; empty when it came from our own side.
-func (s Source) origin() Target {
+// Origin is the target a change came from and must not be echoed to; empty when it came from our own side.
+func (s Source) Origin() Target {
 	switch s {
 	case FromCRM:
 		return CRM

@@ -49,6 +49,8 @@ type Operation struct {
 	Origin      consent.Origin
 	Targets     []Target
 	AcceptedAt  time.Time
+	DecidedAt   time.Time // when the person decided, where that is known and was elsewhere; else zero
+	Cause       string    // why nobody asked for it in so many words: a stable code, empty where somebody did
 	Deadline    time.Time // grants only: compensated when not applied by then
 	StartedAt   time.Time // zero until a run is known to have begun it, also when it was begun ahead of its run
 	SettledAt   time.Time
@@ -71,6 +73,12 @@ type Request struct {
 	Fingerprint string
 	IfMatch     []string      // nil for no condition; "*" matches any
 	Budget      time.Duration // how long a grant may take
+	Cause       string        // see Operation
+	Only        []Target      // reach these and no other; nil for those that the change concerns
+	// Elsewhere is set for a decision that was made elsewhere, at DecidedAt (zero where that is not known). Of such a
+	// change only what is later than what holds is taken; see Preferences.Later.
+	Elsewhere bool
+	DecidedAt time.Time
 }
 
 // MaxQueue bounds how many changes of one customer may wait. Past it a grant is refused, a withdrawal never.
@@ -143,16 +151,19 @@ func (a *Account) Tag() string {
 }
 
 func (a *Account) lastOpen() int64 {
-	if len(a.open) == 0 {
-		return 0
+	for _, op := range slices.Backward(a.open) {
+		if !op.Change.reaffirms() { // of which a reader will see nothing
+			return op.Number
+		}
 	}
-	return a.open[len(a.open)-1].Number
+	return 0
 }
 
 // Accept takes a change into the queue, writes "requested" into the ledger, and takes the turn when it is free. The
 // same key gives the operation it gave before (replayed). Errors: Mismatch when the key was used for another request,
-// Precondition when IfMatch fails, what Apply answers when the change is not valid on top of everything queued, and
-// Unavailable when too many changes wait. Nothing is changed on error.
+// Precondition when IfMatch fails, what Apply answers when the change is not valid on top of everything queued,
+// Unavailable when too many changes wait, and for a decision made elsewhere Conflict "superseded" when a later one holds
+// and Conflict "unchanged" when it says what holds. Nothing is changed on error.
 func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool, err error) {
 	if a.prior != nil && r.Key != "" {
 		if a.prior.Fingerprint != r.Fingerprint {
@@ -163,19 +174,25 @@ func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool
 	if r.IfMatch != nil && !slices.Contains(r.IfMatch, "*") && !slices.Contains(r.IfMatch, a.Tag()) {
 		return nil, false, fault.New(fault.Precondition, "version-changed", "the preferences have changed; the current ETag is %q", a.Tag())
 	}
+	now = now.UTC().Truncate(time.Microsecond)
+	expected := a.expected()
+	decided := r.decided(now)
+	if r.Elsewhere {
+		if r.Change, err = expected.Later(r.Change, decided); err != nil {
+			return nil, false, err
+		}
+	}
 	kind := r.Change.Kind()
 	if kind == Grant && len(a.open) >= MaxQueue {
 		return nil, false, fault.New(fault.Unavailable, "unavailable", "too many changes of this customer are under way")
 	}
-	now = now.UTC().Truncate(time.Microsecond)
-	expected := a.expected()
-	after, err := expected.Apply(r.Change, now, r.Source)
+	after, err := expected.Apply(r.Change, orElse(decided, now), r.Source)
 	if err != nil {
 		return nil, false, err
 	}
 	op = &Operation{ID: r.ID, Customer: a.prefs.customer, Number: a.lastNumber + 1, Kind: kind, Status: Accepted, Change: r.Change,
-		Source: r.Source, Actor: r.Actor, Origin: r.Origin, Targets: r.Change.Targets(a.prefs.catalogue, r.Source),
-		AcceptedAt: now, Before: expected.Snapshot(), After: after.Snapshot(), Key: r.Key, Fingerprint: r.Fingerprint}
+		Source: r.Source, Actor: r.Actor, Origin: r.Origin, Targets: r.targets(a.prefs.catalogue), Cause: r.Cause,
+		AcceptedAt: now, DecidedAt: decided, Before: expected.Snapshot(), After: after.Snapshot(), Key: r.Key, Fingerprint: r.Fingerprint}
 	if kind == Grant {
 		op.Deadline = now.Add(r.Budget)
 	}
@@ -200,7 +217,7 @@ func (a *Account) expected() Preferences {
 		if op.Status == Compensating {
 			continue
 		}
-		if next, err := p.Apply(op.Change, op.AcceptedAt, op.Source); err == nil {
+		if next, err := p.Apply(op.Change, op.decided(), op.Source); err == nil {
 			p = next
 		}
 	}
@@ -221,8 +238,11 @@ func (a *Account) record(op *Operation, e consent.Event, by consent.Actor, left 
 		after = before
 	}
 	entry := consent.Entry{Event: e, At: now, Operation: op.ID, Number: op.Number, Kind: string(op.Kind), Actor: by,
-		Origin: op.Origin, Before: before.Facts(op.Change), After: after.Facts(op.Change), Version: after.version,
+		Origin: op.Origin, Cause: op.Cause, Before: before.Facts(op.Change), After: after.Facts(op.Change), Version: after.version,
 		Reason: op.Reason, NotUndone: left}
+	if !op.DecidedAt.IsZero() {
+		entry.DecidedAt = &op.DecidedAt
+	}
 	if w := op.Change.Wording(); w != nil {
 		entry.Wording = &consent.Wording{ID: w.ID, Locale: w.Locale}
 	}

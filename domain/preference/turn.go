@@ -69,7 +69,7 @@ func (a *Account) Begin(op *Operation, run int64, now time.Time) error {
 		why := tooLate
 		return a.settle(op, Compensated, &why, nil, now)
 	}
-	after, err := a.prefs.Apply(op.Change, op.AcceptedAt, op.Source)
+	after, err := a.prefs.Apply(op.Change, op.decided(), op.Source)
 	if f, is := fault.As(err); is {
 		return a.settle(op, Compensated, &consent.Reason{Code: f.Code, Target: "store", Detail: f.Message}, nil, now)
 	} else if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -54,7 +55,9 @@ func unknownCustomer(t *testing.T, s Store) {
 }
 
 func acceptedComesBack(t *testing.T, s Store) {
-	for _, r := range []preference.Request{Unsubscribe(ada), Subscribe(ada), Register(ada, "phone", "token-1")} {
+	told := Unsubscribe(ada)
+	told.Source, told.Cause, told.Elsewhere, told.DecidedAt = preference.FromExternal, "told", true, Noon.Add(-time.Hour)
+	for _, r := range []preference.Request{told, Subscribe(ada), Register(ada, "phone", "token-1")} {
 		r.Key, r.Fingerprint = "key-"+r.ID, "print-"+r.ID
 		var want preference.Operation
 		require.NoError(t, s.Update(t.Context(), ada, r.Key, func(a *preference.Account) error {
