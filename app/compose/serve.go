@@ -14,6 +14,7 @@ import (
 	"accord/adapters/auth"
 	httpapi "accord/adapters/http"
 	"accord/app/config"
+	"accord/app/preferences"
 	"accord/app/stream"
 	"accord/ports"
 )
@@ -60,17 +61,22 @@ func (c *core) serveAPI(ctx context.Context, ln net.Listener, verifier ports.Tok
 	defer streams.Close()
 	endStreams := context.AfterFunc(ctx, streams.StopAccepting) // streams never end by themselves
 	defer endStreams()
+	handler, err := c.handler(service, streams, verifier, dev)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, ln, httpapi.NewServer(handler, c.cfg.HTTPAddr), c.cfg.StopTimeout)
+}
+
+// handler is the HTTP API over the use cases.
+func (c *core) handler(service *preferences.Service, streams ports.Streams, verifier ports.TokenVerifier, dev *auth.DevIssuer) (http.Handler, error) {
 	hc := httpapi.Config{Preferences: service, Operators: service, Inbox: c.inbox, Messages: c.inbox, LinkTargets: c.inbox,
 		Engagement: c.measures, Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
 		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Logger: c.log, Build: Build}
 	if dev != nil {
 		hc.Dev = &httpapi.DevTokens{Mint: dev.Mint, Keys: dev}
 	}
-	handler, err := httpapi.New(hc)
-	if err != nil {
-		return err
-	}
-	return serve(ctx, ln, httpapi.NewServer(handler, c.cfg.HTTPAddr), c.cfg.StopTimeout)
+	return httpapi.New(hc)
 }
 
 // serve runs a server until ctx ends, then lets requests under way finish.
