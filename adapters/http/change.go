@@ -35,7 +35,8 @@ func (s *server) change(g *gin.Context, canonical []byte, c preference.Change, i
 		s.fail(g, err)
 		return
 	}
-	g.Header("Accord-Operation", result.Operation.ID)
+	x.operation = result.Operation.ID
+	g.Header("Accord-Operation", x.operation)
 	if result.Replayed {
 		g.Header("Idempotency-Replayed", "true")
 	}

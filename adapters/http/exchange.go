@@ -25,6 +25,7 @@ type exchange struct {
 	route        *route // nil for what the contract does not speak of
 	principal    ports.Principal
 	customer     preference.CustomerID // empty when the caller is no customer
+	operation    string                // the change that the request made or asked about, empty for none
 	fromMemory   bool                  // the answer cost next to nothing
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"accord/ports"
 )
 
 // unmatched stands for every path that the API does not have: a made-up path must not become a time series.
@@ -69,7 +71,7 @@ func observe(log *slog.Logger, durations *durations) gin.HandlerFunc {
 				durations.of(g, x).Observe(took.Seconds())
 			}
 			if level := levelOf(x); log.Enabled(g.Request.Context(), level) {
-				log.LogAttrs(g.Request.Context(), level, "request", slog.String("method", knownMethod(g.Request.Method)), slog.String("route", routeName(g)),
+				log.LogAttrs(ports.About(g.Request.Context(), x.operation), level, "request", slog.String("method", knownMethod(g.Request.Method)), slog.String("route", routeName(g)),
 					slog.Int("status", g.Writer.Status()), slog.Duration("took", took), slog.Int("bytes", max(g.Writer.Size(), 0)), slog.String("request_id", x.requestID))
 			}
 		}()

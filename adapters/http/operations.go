@@ -28,6 +28,7 @@ func (s *server) GetOperation(g *gin.Context, id OperationId, _ GetOperationPara
 		s.fail(g, err)
 		return
 	}
+	x.operation = op.ID
 	if !op.Status.Settled() {
 		g.Header("Retry-After", "1")
 	}
@@ -84,6 +85,7 @@ func (s *server) decide(g *gin.Context, id string, d preference.Decision) {
 		s.fail(g, err)
 		return
 	}
+	x.operation = op.ID
 	g.Header("Location", operationPath(op.ID))
 	g.Header("Retry-After", "1")
 	answerJSON(g, http.StatusAccepted, s.presentTo(x, op))

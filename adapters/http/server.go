@@ -13,12 +13,13 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"accord/domain/preference"
 	"accord/ports"
 )
 
-// Config of the handler. Everything is required but Ready, Dev and Build.
+// Config of the handler. Everything is required but Ready, Dev, Tracer and Build.
 type Config struct {
 	Preferences ports.Preferences
 	Operators   ports.Operators
@@ -32,6 +33,7 @@ type Config struct {
 	Ready       map[string]ports.Readiness // by the name shown in /readyz
 	Metrics     *prometheus.Registry       // gets our measures; /metrics shows all of it
 	Dev         *DevTokens                 // nil everywhere but in the development stack
+	Tracer      trace.Tracer               // makes a span of each request; nil for none
 	Logger      *slog.Logger
 	Build       string // shown in /healthz and /docs
 }
@@ -116,7 +118,11 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	engine.Use(unescapePath, identify(c), observe(cfg.Logger, durations), recoverPanics(cfg.Logger), secure, announceRetirement,
+	engine.Use(unescapePath, identify(c))
+	if cfg.Tracer != nil {
+		engine.Use(traced(cfg.Tracer))
+	}
+	engine.Use(observe(cfg.Logger, durations), recoverPanics(cfg.Logger), secure, announceRetirement,
 		s.authenticate, s.answerKnown, s.checkParameters, s.notePresence)
 	engine.NoRoute(notFound)
 	engine.NoMethod(methodNotAllowed)

@@ -73,6 +73,9 @@ func newBreaker(cfg Config) *gobreaker.CircuitBreaker[ports.VendorAnswer] {
 	})
 }
 
+// BreakerOpen reports that calls are being refused because the vendor is down, or one is let through to see.
+func (c *Client) BreakerOpen() bool { return c.breaker.State() != gobreaker.StateClosed }
+
 // CloseIdleConnections lets go of pooled connections, for shutting down.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 
@@ -80,6 +83,7 @@ func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 // for every other failure, its own per-call time-out among them.
 func (c *Client) Call(ctx context.Context, call ports.VendorCall) (ports.VendorAnswer, error) {
 	start := time.Now()
+	ctx, span := c.startSpan(ctx, call)
 	answer, err := c.breaker.Execute(func() (ports.VendorAnswer, error) {
 		if err := c.waitForRate(ctx); err != nil {
 			return ports.VendorAnswer{}, err
@@ -89,7 +93,7 @@ func (c *Client) Call(ctx context.Context, call ports.VendorCall) (ports.VendorA
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 		err = c.policy.circuitOpen()
 	}
-	c.note(ctx, call, answer, err, time.Since(start))
+	endSpan(span, answer.Status, c.note(ctx, call, answer, err, time.Since(start)))
 	return answer, err
 }
 
@@ -177,8 +181,11 @@ func (s *sending) begun(err error) bool {
 	return !dialFailed(err)
 }
 
-func (c *Client) note(ctx context.Context, call ports.VendorCall, answer ports.VendorAnswer, err error, took time.Duration) {
-	outcome := "ok"
+// outcomeOK is a call that went well; any other outcome is the code of its failure, or "cancelled".
+const outcomeOK = "ok"
+
+func (c *Client) note(ctx context.Context, call ports.VendorCall, answer ports.VendorAnswer, err error, took time.Duration) (outcome string) {
+	outcome = outcomeOK
 	if failure, is := ports.AsTargetError(err); is {
 		outcome = failure.Code
 	} else if err != nil {
@@ -189,4 +196,5 @@ func (c *Client) note(ctx context.Context, call ports.VendorCall, answer ports.V
 	c.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "vendor call", slog.String("target", string(c.cfg.Target)),
 		slog.String("call", call.Name), slog.String("method", call.Method), slog.Int("status", answer.Status),
 		slog.String("outcome", outcome), slog.Duration("took", took))
+	return outcome
 }

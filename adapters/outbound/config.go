@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"accord/domain/preference"
 )
 
@@ -34,6 +36,9 @@ type Config struct {
 
 	MaxRetryAfter time.Duration // longest wait a vendor may ask of us; default 5 min
 	MaxBody       int64         // longest answer in bytes; default 1 MiB
+
+	Tracer    trace.Tracer // makes a span of each call; nil for none
+	TellTrace bool         // the vendor is sent our traceparent; default not: it is nobody's business
 
 	Transport http.RoundTripper // default: a pool of its own per vendor
 	Clock     func() time.Time  // default time.Now

@@ -41,6 +41,7 @@ func (c *Client) request(ctx context.Context, call ports.VendorCall) (*http.Requ
 	for name, value := range call.Header {
 		req.Header.Set(name, value)
 	}
+	c.tellTrace(ctx, req.Header)
 	return req, nil
 }
 

@@ -85,7 +85,9 @@ func (db *DB) Load(ctx context.Context, customer preference.CustomerID) (*prefer
 
 // Update implements ports.Accounts. After fault.Unavailable the change may have been stored all the same, when the
 // connection broke during the commit: repeat it with its key, or read.
-func (db *DB) Update(ctx context.Context, customer preference.CustomerID, key string, fn func(*preference.Account) error) error {
+func (db *DB) Update(ctx context.Context, customer preference.CustomerID, key string, fn func(*preference.Account) error) (err error) {
+	ctx, done := db.span(ctx, "Update", "")
+	defer func() { done(err) }()
 	waiting, cancel := context.WithTimeout(ctx, db.timeout)
 	defer cancel()
 	leave, err := db.lanes.enter(waiting, customer)
@@ -113,9 +115,11 @@ func (db *DB) Update(ctx context.Context, customer preference.CustomerID, key st
 
 // UpdateOperation implements ports.Accounts; see Update about fault.Unavailable. Who calls it has the turn, so nobody
 // else is likely to change the account meanwhile: it does without the lock, and takes it when somebody did.
-func (db *DB) UpdateOperation(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation) error) error {
+func (db *DB) UpdateOperation(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation) error) (err error) {
+	ctx, end := db.span(ctx, "UpdateOperation", operation)
+	defer func() { end(err) }()
 	done := false
-	err := db.again(ctx, func(ctx context.Context) (committing bool, err error) {
+	err = db.again(ctx, func(ctx context.Context) (committing bool, err error) {
 		done, committing, err = db.updateUnlocked(ctx, operation, fn)
 		return committing, err
 	})
@@ -127,8 +131,10 @@ func (db *DB) UpdateOperation(ctx context.Context, operation string, fn func(*pr
 
 // UpdateStill implements ports.Accounts. A step starts, and is marked, under a share lock on the operation's row, so none
 // can while this holds the row; the look at the steps is a statement after the one that has waited for those under way.
-func (db *DB) UpdateStill(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation, bool) error) error {
-	err := db.inTx(ctx, func(tx *gorm.DB) error {
+func (db *DB) UpdateStill(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation, bool) error) (err error) {
+	ctx, done := db.span(ctx, "UpdateStill", operation)
+	defer func() { done(err) }()
+	err = db.inTx(ctx, func(tx *gorm.DB) error {
 		return db.underLock(tx, operation, func(a *preference.Account, op *preference.Operation) error {
 			var locked, reached bool
 			if _, err := queryOne(tx, []any{&locked}, `SELECT true FROM operations WHERE id = ? FOR UPDATE`, operation); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+	"go.opentelemetry.io/otel/trace"
 	gormpostgres "gorm.io/driver/postgres"
 	"gorm.io/gorm"
 
@@ -41,6 +42,7 @@ type Config struct {
 	Timeout   time.Duration         // of one call, waiting for a connection and for locks included; 0 for 10 s
 	SlowQuery time.Duration         // statements that take longer are logged, without values; 0 for 500 ms
 	Logger    *slog.Logger          // nil for none
+	Spans     trace.Tracer          // makes a span of each transaction on an account; nil for none
 	Tracer    pgx.QueryTracer       // sees every statement on the wire, values included; nil for none
 }
 
@@ -58,6 +60,7 @@ type DB struct {
 	conf       *pgx.ConnConfig // of connections beside the pool
 	cards      ports.Cards
 	links      linkCache
+	spans      trace.Tracer
 	checked    atomic.Int64 // last inbox that CleanUp has counted again
 }
 
@@ -93,7 +96,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), pool.Close())
 	}
-	db := &DB{gorm: g, pool: pool, catalogue: c.Catalogue, timeout: c.Timeout, log: c.Logger, conf: conf, cards: c.Cards}
+	db := &DB{gorm: g, pool: pool, catalogue: c.Catalogue, timeout: c.Timeout, log: c.Logger, conf: conf, cards: c.Cards, spans: c.Spans}
 	db.outcomes = newOutcomes(conf, db, c.Logger)
 	if err := db.Ready(ctx); err != nil {
 		return nil, errors.Join(err, pool.Close())
@@ -145,6 +148,9 @@ func (db *DB) Ready(ctx context.Context) error {
 	defer cancel()
 	return translate("ready", db.pool.PingContext(ctx))
 }
+
+// Pool is for measuring it; nobody but this package asks the database anything.
+func (db *DB) Pool() *sql.DB { return db.pool }
 
 // session is the pool for one call, and the call's time limit.
 func (db *DB) session(ctx context.Context) (*gorm.DB, context.CancelFunc) {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	tlog "go.temporal.io/sdk/log"
@@ -31,12 +32,18 @@ type Config struct {
 	// default 20 s.
 	PullEvery time.Duration
 	Logger    *slog.Logger
+	Tracer    trace.Tracer          // traces runs, their activities and what starts them; nil for none
+	Metrics   client.MetricsHandler // is told what the library measures; nil for none
+	// Started is told what came of each start: started, open (there was such a run) or failed; nil for nobody. restart tells
+	// the sweeper's from those in time. It must not block.
+	Started func(restart bool, outcome string)
 }
 
 // Connection is a lazy connection: making one succeeds with Temporal down, and calls reconnect by themselves.
 type Connection struct {
-	client client.Client
-	cfg    Config
+	client   client.Client
+	cfg      Config
+	restarts bool
 }
 
 var _ ports.Runs = (*Connection)(nil)
@@ -52,13 +59,29 @@ func Connect(cfg Config) (*Connection, error) {
 	if cfg.PullEvery == 0 {
 		cfg.PullEvery = defaultPullEvery
 	}
+	if cfg.Started == nil {
+		cfg.Started = func(bool, string) {}
+	}
+	traced, err := interceptors(cfg.Tracer)
+	if err != nil {
+		return nil, fmt.Errorf("temporal client: %w", err)
+	}
 	c, err := client.NewLazyClient(client.Options{HostPort: cfg.Address, Namespace: cfg.Namespace, Logger: tlog.NewStructuredLogger(cfg.Logger),
+		Interceptors: traced, MetricsHandler: cfg.Metrics,
 		// What we send is small and the server near: compressing it costs both sides more than it saves on the way.
 		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}}})
 	if err != nil {
 		return nil, fmt.Errorf("temporal client: %w", err)
 	}
 	return &Connection{client: c, cfg: cfg}, nil
+}
+
+// Restarts is the connection for the sweeper, whose starts are counted apart, each in a trace of its own. It shares what it
+// is of: only one of the two is closed.
+func (c *Connection) Restarts() *Connection {
+	out := *c
+	out.restarts = true
+	return &out
 }
 
 // Client for the worker.
@@ -69,6 +92,8 @@ func (c *Connection) Close() { c.client.Close() }
 
 // Start implements ports.Runs. The id of a run that is open makes a second start fail, which is what we want to know.
 func (c *Connection) Start(ctx context.Context, r ports.Run) error {
+	ctx, done := c.apart(ctx)
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.StartTimeout)
 	defer cancel()
 	targets := make([]string, len(r.Targets))
@@ -87,9 +112,15 @@ func (c *Connection) Start(ctx context.Context, r ports.Run) error {
 	}
 	err := c.start(ctx, options, preferences.ChangeWorkflow, preferences.InputFor(r))
 	var open *serviceerror.WorkflowExecutionAlreadyStarted
-	if err == nil || errors.As(err, &open) {
+	switch {
+	case err == nil:
+		c.cfg.Started(c.restarts, "started")
+		return nil
+	case errors.As(err, &open):
+		c.cfg.Started(c.restarts, "open")
 		return nil
 	}
+	c.cfg.Started(c.restarts, "failed")
 	return c.unavailable(ctx, "start", err)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	httpapi "accord/adapters/http"
 	"accord/adapters/postgres"
+	"accord/adapters/telemetry"
 	"accord/adapters/temporal"
 	"accord/app/config"
 	"accord/app/inbox"
@@ -31,6 +32,7 @@ type core struct {
 	metrics   *metrics
 	inbox     *inbox.Service
 	measures  *measures.Service
+	tracing   *telemetry.Tracing
 }
 
 // openCore connects to Postgres, which must be there and migrated, and prepares the connection to Temporal, which need
@@ -40,13 +42,18 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 	if err != nil {
 		return nil, err
 	}
+	log = telemetry.WithIDs(log)
 	c := &core{cfg: cfg, log: log, catalogue: catalogue, metrics: newMetrics()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
 		}
 	}()
-	c.db, err = postgres.Open(ctx, postgres.Config{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseConns, Catalogue: catalogue, Cards: httpapi.NewCards(), Logger: log})
+	if c.tracing, err = startTracing(ctx, cfg.Tracing, log); err != nil {
+		return c, err
+	}
+	c.db, err = postgres.Open(ctx, postgres.Config{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseConns, Catalogue: catalogue, Cards: httpapi.NewCards(), Logger: log,
+		Spans: c.tracing.Tracer("postgres")})
 	if err != nil {
 		return c, fmt.Errorf("database: %w", err)
 	}
@@ -58,7 +65,7 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 		return c, errors.New("database: migrations are pending; run `accord migrate` first")
 	}
 	c.temporal, err = temporal.Connect(temporal.Config{Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, UIAddress: cfg.TemporalUI,
-		PullEvery: cfg.Inbox.PullEvery, Logger: log})
+		PullEvery: cfg.Inbox.PullEvery, Logger: log, Tracer: c.tracing.Tracer("temporal")})
 	if err != nil {
 		return c, err
 	}
@@ -69,7 +76,7 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 
 // openInbox builds the use cases of the inbox. API and worker of one process share them, and so what they know of it.
 func (c *core) openInbox() error {
-	campaigns, customers, err := engagement(c.cfg.Vendors, c.log, c.metrics)
+	campaigns, customers, err := engagement(c.outside())
 	if err != nil {
 		return err
 	}
@@ -96,7 +103,7 @@ func (c *core) close() (err error) {
 	if c.db != nil {
 		err = errors.Join(err, c.db.Close())
 	}
-	return err
+	return errors.Join(err, c.stopTracing())
 }
 
 // service builds the use cases.

@@ -81,7 +81,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	if d.cfg.SandboxState == "" {
 		d.cfg.SandboxState = filepath.Join(d.cfg.StateDir, "sandbox.journal")
 	}
-	c, err := openCore(ctx, d.cfg, d.log)
+	c, err := openCore(ctx, named(d.cfg, "accord-dev"), d.log)
 	if err != nil {
 		return errors.Join(err, apiLn.Close(), sandboxLn.Close())
 	}

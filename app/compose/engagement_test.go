@@ -15,13 +15,13 @@ import (
 
 func TestAFeedThatIsNotConfiguredIsNil(t *testing.T) {
 	t.Parallel()
-	everybodys, customers, err := engagement(config.Load(nil).Vendors, slog.New(slog.DiscardHandler), newMetrics())
+	everybodys, customers, err := engagement(outside{Vendors: config.Load(nil).Vendors, log: slog.New(slog.DiscardHandler), m: newMetrics()})
 	require.NoError(t, err)
 	require.True(t, everybodys == nil, "not an interface with nothing in it")
 	require.True(t, customers == nil, "not an interface with nothing in it")
 
 	for _, broken := range []map[string]string{{"ACCORD_CAMPAIGN_FEED_URL": "nowhere"}, {"ACCORD_ITERABLE_URL": "nowhere"}, {"ACCORD_ITERABLE_URL": "http://x", "ACCORD_ITERABLE_PLATFORM": "x"}} {
-		_, _, err := engagement(config.Load(broken).Vendors, slog.New(slog.DiscardHandler), newMetrics())
+		_, _, err := engagement(outside{Vendors: config.Load(broken).Vendors, log: slog.New(slog.DiscardHandler), m: newMetrics()})
 		require.Error(t, err)
 	}
 }
@@ -44,7 +44,7 @@ func TestTheSandboxServesBothFeeds(t *testing.T) {
 	}
 	cfg := config.Load(nil)
 	cfg.SandboxAddr = strings.TrimPrefix(server.URL, "http://")
-	everybodys, customers, err := engagement(WithSandboxVendors(cfg).Vendors, slog.New(slog.DiscardHandler), newMetrics())
+	everybodys, customers, err := engagement(outside{Vendors: WithSandboxVendors(cfg).Vendors, log: slog.New(slog.DiscardHandler), m: newMetrics()})
 	require.NoError(t, err)
 	page, err := everybodys.Campaigns(t.Context(), "")
 	require.NoError(t, err)

@@ -94,3 +94,16 @@ func (m *metrics) Ended(why string) {
 
 // Told counts words that went out.
 func (m *metrics) Told(kind string, n int) { m.told.WithLabelValues(kind).Add(float64(n)) }
+
+// watchBreaker shows whether the breaker in front of one API lets calls through. The feeds' clients are made by API and
+// worker of one process alike: each is asked, and one that is open counts.
+func (m *metrics) watchBreaker(t preference.Target, api string, client interface{ BreakerOpen() bool }) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "accord_vendor_breaker_open",
+		Help:        "1 while calls to one API of a target are refused because it is down, or one is let through to see.",
+		ConstLabels: prometheus.Labels{"target": string(t), "api": api}}, func() float64 {
+		if client.BreakerOpen() {
+			return 1
+		}
+		return 0
+	}))
+}

@@ -27,7 +27,7 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	if err := cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedTokens); err != nil {
 		return err
 	}
-	c, err := openCore(ctx, cfg, log)
+	c, err := openCore(ctx, named(cfg, "accord-api"), log)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (c *core) serveAPI(ctx context.Context, ln net.Listener, verifier ports.Tok
 func (c *core) handler(service *preferences.Service, streams ports.Streams, verifier ports.TokenVerifier, dev *auth.DevIssuer) (http.Handler, error) {
 	hc := httpapi.Config{Preferences: service, Operators: service, Inbox: c.inbox, Messages: c.inbox, LinkTargets: c.inbox,
 		Engagement: c.measures, Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
-		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Logger: c.log, Build: Build}
+		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Tracer: c.tracing.Tracer("http"), Logger: c.log, Build: Build}
 	if dev != nil {
 		hc.Dev = &httpapi.DevTokens{Mint: dev.Mint, Keys: dev}
 	}

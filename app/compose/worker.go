@@ -23,7 +23,7 @@ func Worker(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	if err := cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedVendors); err != nil {
 		return err
 	}
-	c, err := openCore(ctx, cfg, log)
+	c, err := openCore(ctx, named(cfg, "accord-worker"), log)
 	if err != nil {
 		return err
 	}
@@ -51,11 +51,11 @@ func (c *core) serveOps(ctx context.Context) error {
 
 // runWorker calls ready once the worker polls.
 func (c *core) runWorker(ctx context.Context, ready func()) error {
-	systems, err := targets(c.cfg.Vendors, c.log, c.metrics)
+	systems, err := targets(c.outside())
 	if err != nil {
 		return err
 	}
-	acts := &preferences.Activities{Accounts: c.db, Operations: c.db, Steps: c.db, Outcomes: c.db, Runs: c.temporal, Targets: systems,
+	acts := &preferences.Activities{Accounts: c.db, Operations: c.db, Steps: c.db, Outcomes: c.db, Runs: c.temporal, Restarts: c.temporal.Restarts(), Targets: systems,
 		Catalogue: c.catalogue, Now: time.Now, NewID: newOperationID, Logger: c.log}
 	if err := c.untilTemporalAnswers(ctx); err != nil {
 		return nil // asked to stop while waiting

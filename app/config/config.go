@@ -80,6 +80,7 @@ type Config struct {
 
 	Inbox   Inbox
 	Vendors Vendors
+	Tracing Tracing
 
 	// How long a stop may take before it is cut short.
 	StopTimeout time.Duration `env:"ACCORD_STOP_TIMEOUT" envDefault:"20s"`
@@ -188,6 +189,31 @@ type Vendors struct {
 	IterablePackage string `env:"ACCORD_ITERABLE_PACKAGE"`
 }
 
+// Tracing says where traces go. The names are OpenTelemetry's own; its other variables (OTEL_EXPORTER_OTLP_HEADERS,
+// OTEL_TRACES_SAMPLER, OTEL_BSP_SCHEDULE_DELAY and so on) are read by its library.
+type Tracing struct {
+	// Base address that traces are sent to, by OTLP over HTTP, such as http://collector:4318; empty for no tracing.
+	Endpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	// Whole address for traces, where it is not OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces after it.
+	TracesEndpoint string `env:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"`
+	// Name shown with every span; accord-api, accord-worker or accord-dev when empty.
+	Service string `env:"OTEL_SERVICE_NAME"`
+	// true switches tracing off whatever else is set.
+	Disabled bool `env:"OTEL_SDK_DISABLED" envDefault:"false"`
+	// Targets that are sent our traceparent: crm, push, cmp, engagement, separated by commas. None by default: what we trace
+	// is no vendor's business.
+	TellTargets []string `env:"ACCORD_TRACE_TARGETS"`
+}
+
+// check refuses what would be ignored in silence.
+func (t Tracing) check(bad func(setting, format string, args ...any)) {
+	for _, name := range t.TellTargets {
+		if !slices.Contains([]string{"crm", "push", "cmp", "engagement"}, name) {
+			bad("ACCORD_TRACE_TARGETS", "has %q, which is none of crm, push, cmp and engagement", name)
+		}
+	}
+}
+
 // Load reads the environment. What cannot be read is reported by Validate, together with everything else.
 func Load(environ map[string]string) Config {
 	var c Config
@@ -209,7 +235,7 @@ func bySetting(problem error) error {
 	if !errors.As(problem, &parse) {
 		return problem
 	}
-	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing]()} {
 		if field, ok := t.FieldByName(parse.Name); ok {
 			return fmt.Errorf("%s cannot be read: %w", field.Tag.Get("env"), parse.Err)
 		}
@@ -261,7 +287,8 @@ func (c Config) Validate(needs ...Need) error {
 	}
 	for setting, raw := range map[string]string{"ACCORD_BRAZE_URL": c.Vendors.BrazeURL, "ACCORD_ONESIGNAL_URL": c.Vendors.OneSignalURL,
 		"ACCORD_ONETRUST_URL": c.Vendors.OneTrustURL, "ACCORD_ONETRUST_RECEIPTS_URL": c.Vendors.OneTrustReceiptsURL,
-		"ACCORD_CAMPAIGN_FEED_URL": c.Vendors.CampaignFeedURL, "ACCORD_ITERABLE_URL": c.Vendors.IterableURL, "ACCORD_JWT_JWKS_URL": c.JWKSURL, "ACCORD_TEMPORAL_UI_URL": c.TemporalUI} {
+		"ACCORD_CAMPAIGN_FEED_URL": c.Vendors.CampaignFeedURL, "ACCORD_ITERABLE_URL": c.Vendors.IterableURL, "ACCORD_JWT_JWKS_URL": c.JWKSURL, "ACCORD_TEMPORAL_UI_URL": c.TemporalUI,
+		"OTEL_EXPORTER_OTLP_ENDPOINT": c.Tracing.Endpoint, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": c.Tracing.TracesEndpoint} {
 		if u, err := url.Parse(raw); raw != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
 			bad(setting, "must be an http or https address, not %q", raw)
 		}
@@ -285,6 +312,7 @@ func (c Config) Validate(needs ...Need) error {
 		}
 	}
 	c.Inbox.check(bad)
+	c.Tracing.check(bad)
 	c.Vendors.engagement(bad)
 	if _, err := url.Parse(c.DatabaseURL.Reveal()); err != nil {
 		bad("ACCORD_DATABASE_URL", "must be a URL such as postgres://user:password@host/database")

@@ -29,6 +29,7 @@ func (s *Service) Change(ctx context.Context, c ports.ChangeCommand) (ports.Chan
 		unwatch()
 		settled, unwatch = s.Outcomes.Watch(op.ID)
 	}
+	ctx = ports.About(ctx, op.ID)
 	result := ports.ChangeResult{Operation: op, Replayed: replayed}
 	if start != nil {
 		if err := s.begin(ctx, op, *start, c.Wait > 0); err != nil {
@@ -76,7 +77,7 @@ func (s *Service) begin(ctx context.Context, op preference.Operation, r ports.Ru
 			return nil
 		}
 		select {
-		case s.starts <- r:
+		case s.starts <- queued{context.WithoutCancel(ctx), r}:
 		default: // the sweeper takes it
 		}
 		return nil

@@ -31,7 +31,7 @@ type Config struct {
 // Service implements ports.Preferences and ports.Operators.
 type Service struct {
 	Config
-	starts   chan ports.Run
+	starts   chan queued
 	stop     context.CancelFunc
 	workers  sync.WaitGroup
 	draining chan struct{} // closed when nobody shall wait for an outcome any more
@@ -50,11 +50,17 @@ const (
 	startQueue = 1024
 )
 
+// queued is a run to be started beside the request. ctx has the request's values, for logs and traces, but not its end.
+type queued struct {
+	ctx context.Context
+	run ports.Run
+}
+
 // New makes the service. Close it to end its goroutines.
 func New(cfg Config) *Service {
 	ctx, stop := context.WithCancel(context.Background())
 	draining := make(chan struct{})
-	s := &Service{Config: cfg, starts: make(chan ports.Run, startQueue), stop: stop, draining: draining,
+	s := &Service{Config: cfg, starts: make(chan queued, startQueue), stop: stop, draining: draining,
 		drain: sync.OnceFunc(func() { close(draining) })}
 	for range starters {
 		s.workers.Go(func() { s.startQueued(ctx) })
@@ -76,8 +82,12 @@ func (s *Service) startQueued(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case r := <-s.starts:
-			s.start(ctx, r)
+		case q := <-s.starts:
+			until, cancel := context.WithCancel(q.ctx)
+			ended := context.AfterFunc(ctx, cancel)
+			s.start(until, q.run)
+			ended()
+			cancel()
 		}
 	}
 }

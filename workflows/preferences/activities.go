@@ -22,6 +22,7 @@ type Activities struct {
 	Steps      ports.Steps
 	Outcomes   ports.Outcomes
 	Runs       ports.Runs
+	Restarts   ports.Runs // starts what the sweeper finds without a run, to be told from what is started in its time; nil for Runs
 	Targets    map[preference.Target]ports.TargetSystem
 	Catalogue  *preference.Catalogue
 	Now        func() time.Time
@@ -44,6 +45,7 @@ func Register(w worker.Registry, a *Activities) {
 
 // Begin makes the operation running, or finds out how far it is.
 func (a *Activities) Begin(ctx context.Context, in OperationInput) (Plan, error) {
+	ctx = ports.About(ctx, in.Operation)
 	var plan Plan
 	var settled *preference.Operation // here
 	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
@@ -93,6 +95,7 @@ func nextID(acc *preference.Account, run int64) string {
 // Commit makes the change hold and hands the turn on. What follows it (telling those who wait, releasing a token that
 // has moved) cannot fail the change.
 func (a *Activities) Commit(ctx context.Context, in OperationInput) (Settled, error) {
+	ctx = ports.About(ctx, in.Operation)
 	var out Settled
 	var done preference.Operation
 	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
@@ -111,6 +114,7 @@ func (a *Activities) Commit(ctx context.Context, in OperationInput) (Settled, er
 
 // StartCompensation records why, and fences late writers off.
 func (a *Activities) StartCompensation(ctx context.Context, in ReasonInput) error {
+	ctx = ports.About(ctx, in.Operation)
 	return toTemporal(a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
 		return acc.StartCompensation(op, in.reason(), a.Now())
 	}))
@@ -118,6 +122,7 @@ func (a *Activities) StartCompensation(ctx context.Context, in ReasonInput) erro
 
 // FinishCompensation ends the operation and hands the turn on.
 func (a *Activities) FinishCompensation(ctx context.Context, in FinishInput) (Settled, error) {
+	ctx = ports.About(ctx, in.Operation)
 	var out Settled
 	var done preference.Operation
 	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
@@ -135,6 +140,7 @@ func (a *Activities) FinishCompensation(ctx context.Context, in FinishInput) (Se
 
 // Park shows a withdrawal that a target refuses to the operators.
 func (a *Activities) Park(ctx context.Context, in ReasonInput) error {
+	ctx = ports.About(ctx, in.Operation)
 	var parked preference.Operation
 	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
 		err := acc.Park(op, in.reason(), a.Now())
@@ -150,6 +156,7 @@ func (a *Activities) Park(ctx context.Context, in ReasonInput) error {
 
 // TakeDecision answers what the operator has decided, and puts a retried operation back to running.
 func (a *Activities) TakeDecision(ctx context.Context, in OperationInput) (DecisionResult, error) {
+	ctx = ports.About(ctx, in.Operation)
 	var out DecisionResult
 	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
 		out.Decision = acc.TakeDecision(op)

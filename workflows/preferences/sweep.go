@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"accord/domain/preference"
+	"accord/ports"
 )
 
 // A turn older than this without an open run has lost it: the start was lost in a crash, Temporal could not be reached,
@@ -55,8 +56,12 @@ func (a *Activities) sweep(ctx context.Context, age time.Duration) (SweepResult,
 	if err != nil {
 		return out, err
 	}
+	restarts := a.Restarts
+	if restarts == nil {
+		restarts = a.Runs
+	}
 	for _, t := range turns {
-		if err := a.Runs.Start(ctx, t.Run); err != nil {
+		if err := restarts.Start(ports.About(ctx, t.Run.Operation), t.Run); err != nil {
 			return out, err
 		}
 		if t.Decided {

@@ -17,6 +17,7 @@ import (
 // that, with what it is going to write, before it writes; every later attempt goes by what was stored. An attempt that
 // finds the target holding it all writes nothing, so a lost answer costs no second write.
 func (a *Activities) Reach(ctx context.Context, in TargetInput) error {
+	ctx = ports.About(ctx, in.Operation)
 	first := activity.GetInfo(ctx).Attempt == 1
 	return toTemporal(underLease(ctx, func(ctx context.Context) error { return a.reachOnce(ctx, in, first) }))
 }
@@ -163,6 +164,7 @@ func (a *Activities) noteFailure(ctx context.Context, operation string, t *ports
 
 // Undo puts one target back to what it held before, where it still holds what we wrote.
 func (a *Activities) Undo(ctx context.Context, in TargetInput) (UndoResult, error) {
+	ctx = ports.About(ctx, in.Operation)
 	var out UndoResult
 	err := underLease(ctx, func(ctx context.Context) (err error) {
 		out.Left, err = a.undoOnce(ctx, in)
