@@ -23,6 +23,11 @@ type TargetSystem interface {
 	// says "no choice" as closely as the target can. It may return before the target shows it: the caller reads back.
 	// Safe to repeat; not atomic over several items.
 	Write(ctx context.Context, w TargetWrite) error
+
+	// Forget makes the target forget the customer as a person, with everything it holds of them. A person it has never
+	// heard of is no error. It may return before the target has done it: the caller reads back, until nothing is held.
+	// Safe to repeat.
+	Forget(ctx context.Context, customer preference.CustomerID) error
 }
 
 // TargetWrite is what one write says.

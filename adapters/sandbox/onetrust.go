@@ -29,6 +29,11 @@ func oneTrust() *vendor {
 				customers: func(_ *Sandbox, c *call) []string { return []string{oneTrustIdentifier(c)} },
 				guards:    []func(*Sandbox, *call) *reply{oneTrustAuth, limit},
 			},
+			{
+				pattern: "DELETE /api/consentmanager/v2/datasubjects", class: callWrite, handle: oneTrustDelete,
+				customers: func(_ *Sandbox, c *call) []string { return c.texts("identifiers") },
+				guards:    []func(*Sandbox, *call) *reply{oneTrustAuth, limit},
+			},
 			{pattern: "POST /api/access/v1/oauth/token", class: callAuth, handle: oneTrustToken},
 		},
 	}
@@ -145,6 +150,23 @@ func oneTrustProfiles(s *Sandbox, c *call) reply {
 		page["totalElements"], page["totalPages"] = total, (total+size-1)/size
 	}
 	return ok(page)
+}
+
+// oneTrustMaxDeletions is how many data subjects one call may delete.
+const oneTrustMaxDeletions = 999
+
+// oneTrustDelete queues the deletion of data subjects. An unknown one is no error.
+func oneTrustDelete(s *Sandbox, c *call) reply {
+	ids := distinct(c.texts("identifiers"))
+	if len(ids) == 0 || len(ids) > oneTrustMaxDeletions {
+		return oneTrustFail(http.StatusBadRequest, "1 to 999 identifiers must be provided")
+	}
+	return s.update(func(tx *writer) reply {
+		if err := tx.write(tx.async(targetCMP, ids, &oneTrustDeletion{ids})); err != nil {
+			return oneTrustFail(http.StatusInternalServerError, "Internal Server Error")
+		}
+		return reply{status: http.StatusAccepted, body: object{"message": "accepted"}}
+	})
 }
 
 func timeQuery(c *call, name string) (time.Time, bool) {

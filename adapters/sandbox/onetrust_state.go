@@ -179,6 +179,19 @@ func (c *oneTrustSet) apply(st *state, e *effect) {
 	}
 }
 
+// oneTrustDeletion takes data subjects away, receipts and all.
+type oneTrustDeletion struct {
+	Identifiers []string `json:"identifiers"`
+}
+
+func (*oneTrustDeletion) kind() string { return "cmp.delete" }
+
+func (d *oneTrustDeletion) apply(st *state, _ *effect) {
+	for _, id := range d.Identifiers {
+		delete(st.OneTrust.Subjects, id)
+	}
+}
+
 // oneTrustTime is how OneTrust writes a time; the zero time is null.
 func oneTrustTime(t time.Time) any {
 	if t.IsZero() {
@@ -237,4 +250,5 @@ func (o *oneTrustState) sorted() []string {
 var _ = registerChange(
 	func() change { return &oneTrustRecording{} },
 	func() change { return &oneTrustSet{} },
+	func() change { return &oneTrustDeletion{} },
 )

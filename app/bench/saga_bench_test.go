@@ -211,6 +211,13 @@ func (m *memory) Read(_ context.Context, c preference.CustomerID) (preference.Ho
 	return maps.Clone(m.held[c]), nil
 }
 
+func (m *memory) Forget(_ context.Context, c preference.CustomerID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.held, c)
+	return nil
+}
+
 func (m *memory) Write(_ context.Context, w ports.TargetWrite) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

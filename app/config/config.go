@@ -134,7 +134,7 @@ type Vendors struct {
 
 	// REST address of the CRM, Braze.
 	BrazeURL string `env:"ACCORD_BRAZE_URL"`
-	// Braze's REST API key, with the permissions users.track, users.export.ids and subscription.groups.get.
+	// Braze's REST API key, with the permissions users.track, users.delete, users.export.ids and subscription.groups.get.
 	BrazeAPIKey Secret `env:"ACCORD_BRAZE_API_KEY"`
 	// Subscription group of each channel: channel=id, separated by commas.
 	BrazeGroups map[string]string `env:"ACCORD_BRAZE_GROUPS" envKeyValSeparator:"="`

@@ -138,6 +138,9 @@ func (s *Service) latest(ctx context.Context, op preference.Operation) (preferen
 	now, err := s.Operations.Operation(ctx, op.ID)
 	if f, is := fault.As(err); is && f.Kind == fault.Unavailable {
 		return op, nil
+	} else if is && f.Kind == fault.NotFound { // it was accepted, so it was there: only an erasure takes operations with it
+		op.Status = preference.Applied
+		return op, nil
 	}
 	if err != nil {
 		return op, err

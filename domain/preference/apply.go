@@ -18,6 +18,11 @@ func (p Preferences) Apply(c Change, at time.Time, source Source) (Preferences, 
 	if c.reaffirms() {
 		return p, nil // nothing of ours changes, so neither does the version
 	}
+	if c.Erases() {
+		nobody := Defaults(p.customer, p.catalogue)
+		nobody.version = p.version + 1
+		return nobody, nil
+	}
 	next := p.clone()
 	next.version++
 	for _, step := range []func(*Preferences, changeDoc, time.Time, Source) error{

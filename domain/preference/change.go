@@ -33,8 +33,8 @@ type Registration struct {
 }
 
 // Change is one requested change. It says what shall hold afterwards, not what differs, so repeating it changes
-// nothing. Build it with SwitchPush, SwitchDevice, RegisterDevice, ReleaseDevice, SetEmail or Reaffirm; the zero
-// value is refused everywhere.
+// nothing. Build it with SwitchPush, SwitchDevice, RegisterDevice, ReleaseDevice, SetEmail, Reaffirm or Erase; the
+// zero value is refused everywhere.
 type Change struct{ c changeDoc }
 
 type changeDoc struct {
@@ -51,6 +51,7 @@ type changeDoc struct {
 	Wording  *Wording            `json:"wording,omitempty"`
 	Reaffirm Kind                `json:"reaffirm,omitempty"`
 	Items    []Item              `json:"items,omitempty"`
+	Erase    bool                `json:"erase,omitempty"`
 }
 
 // SwitchPush sets the global switch (nil leaves it) and channels. At least one of them must be given.
@@ -152,7 +153,7 @@ func (c Change) Wording() *Wording { return c.c.Wording }
 // IsZero reports a Change nobody built.
 func (c Change) IsZero() bool {
 	d := c.c
-	return d.Push == nil && len(d.Channels) == 0 && d.Register == nil && d.Device == "" && d.Release == "" && d.Email == "" && len(d.Items) == 0
+	return d.Push == nil && len(d.Channels) == 0 && d.Register == nil && d.Device == "" && d.Release == "" && d.Email == "" && len(d.Items) == 0 && !d.Erase
 }
 
 // Kind is Withdrawal as soon as the change says "off" anywhere. It does not look at what held before: whoever repeats
@@ -161,7 +162,7 @@ func (c Change) Kind() Kind {
 	d := c.c
 	off := func(m map[ChannelKey]bool) bool { return slices.Contains(slices.Collect(maps.Values(m)), false) }
 	switch {
-	case d.Reaffirm == Withdrawal, d.Release != "", d.Email == Unsubscribed, d.Push != nil && !*d.Push, d.Enabled != nil && !*d.Enabled,
+	case d.Erase, d.Reaffirm == Withdrawal, d.Release != "", d.Email == Unsubscribed, d.Push != nil && !*d.Push, d.Enabled != nil && !*d.Enabled,
 		off(d.Channels), off(d.Topics), d.Register != nil && !d.Register.Permission.Delivers():
 		return Withdrawal
 	}
@@ -171,6 +172,9 @@ func (c Change) Kind() Kind {
 // Targets the change must reach, in the order of Targets: the CRM always, the push provider for anything about push
 // or devices, the CMP where a purpose is linked; never the one it came from.
 func (c Change) Targets(cat *Catalogue, source Source) []Target {
+	if c.Erases() {
+		return slices.Clone(Targets)
+	}
 	cmp := c.c.Email != "" && cat.EmailPurpose() != ""
 	for key := range c.c.Channels {
 		ch, _ := cat.Channel(key)
@@ -228,6 +232,9 @@ func (c Change) Summary() string {
 	}
 	if d.Email != "" {
 		parts = append(parts, "e-mail marketing "+string(d.Email))
+	}
+	if d.Erase {
+		parts = append(parts, "erase everything")
 	}
 	for _, i := range d.Items {
 		parts = append(parts, "put right "+i.Label())

@@ -27,6 +27,7 @@ type Effect struct {
 
 // Hold is a "do not send" that a withdrawal under way imposes. The zero value withholds nothing.
 type Hold struct {
+	all     bool
 	push    bool
 	email   bool
 	channel map[ChannelKey]bool
@@ -37,7 +38,7 @@ type Hold struct {
 // Hold is what the change withholds from the moment it is accepted until it ends.
 func (c Change) Hold() Hold {
 	d := c.c
-	h := Hold{push: d.Push != nil && !*d.Push, email: d.Email == Unsubscribed, channel: offs(d.Channels), device: map[DeviceID]bool{}}
+	h := Hold{all: d.Erase, push: d.Push != nil && !*d.Push, email: d.Email == Unsubscribed, channel: offs(d.Channels), device: map[DeviceID]bool{}}
 	switch {
 	case d.Release != "":
 		h.device[d.Release] = true
@@ -63,7 +64,7 @@ func offs(m map[ChannelKey]bool) map[ChannelKey]bool {
 }
 
 func (h Hold) covers(key ChannelKey, id DeviceID) bool {
-	return h.push || h.channel[key] || h.device[id] || h.topic[id][key]
+	return h.all || h.push || h.channel[key] || h.device[id] || h.topic[id][key]
 }
 
 // Effective lists every channel on every device: channels in catalogue order, devices by id.
@@ -144,7 +145,7 @@ func (p Preferences) EmailBlockers(holds []Hold) []Blocker {
 		out = append(out, BlockedByConsent)
 	}
 	for _, h := range holds {
-		if h.email {
+		if h.all || h.email {
 			return append(out, BlockedByHold)
 		}
 	}

@@ -117,6 +117,9 @@ type Assignment struct {
 // with exactly our state and not with the vendor's defaults). What else the target holds differently is drift: not this
 // change's to overwrite.
 func Assign(t Target, c Change, before, after Preferences, current Holding) Assignment {
+	if c.Erases() {
+		return assignNothing(current)
+	}
 	was, shall := before.Desired(t), after.Desired(t)
 	a := Assignment{Write: Holding{}, Saw: Holding{}, Restore: Holding{}}
 	put := func(i Item, s State) {

@@ -162,7 +162,8 @@ func (a *Account) lastOpen() int64 {
 // Accept takes a change into the queue, writes "requested" into the ledger, and takes the turn when it is free. The
 // same key gives the operation it gave before (replayed). Errors: Mismatch when the key was used for another request,
 // Precondition when IfMatch fails, what Apply answers when the change is not valid on top of everything queued,
-// Unavailable when too many changes wait, and for a decision made elsewhere Conflict "superseded" when a later one holds
+// Unavailable when too many changes wait, Conflict "being-erased" for a grant while the person is being erased (a withdrawal is
+// part of the erasure, and gives that), and for a decision made elsewhere Conflict "superseded" when a later one holds
 // and Conflict "unchanged" when it says what holds. Nothing is changed on error.
 func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool, err error) {
 	if a.prior != nil && r.Key != "" {
@@ -173,6 +174,12 @@ func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool
 	}
 	if r.IfMatch != nil && !slices.Contains(r.IfMatch, "*") && !slices.Contains(r.IfMatch, a.Tag()) {
 		return nil, false, fault.New(fault.Precondition, "version-changed", "the preferences have changed; the current ETag is %q", a.Tag())
+	}
+	if erasing := a.erasing(); erasing != nil {
+		if r.Change.Kind() == Withdrawal { // which is part of it
+			return erasing, true, nil
+		}
+		return nil, false, fault.New(fault.Conflict, "being-erased", "this person is being erased: everything is withheld and will be gone")
 	}
 	now = now.UTC().Truncate(time.Microsecond)
 	expected := a.expected()

@@ -36,6 +36,20 @@ func (m *MockTargetSystem) EXPECT() *MockTargetSystemMockRecorder {
 	return m.recorder
 }
 
+// Forget mocks base method.
+func (m *MockTargetSystem) Forget(ctx context.Context, customer preference.CustomerID) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Forget", ctx, customer)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Forget indicates an expected call of Forget.
+func (mr *MockTargetSystemMockRecorder) Forget(ctx, customer interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Forget", reflect.TypeOf((*MockTargetSystem)(nil).Forget), ctx, customer)
+}
+
 // Name mocks base method.
 func (m *MockTargetSystem) Name() preference.Target {
 	m.ctrl.T.Helper()

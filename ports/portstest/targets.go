@@ -43,6 +43,7 @@ func TargetSystem(t *testing.T, open func(t *testing.T) Subject) {
 		"an outage is a TargetError without personal data":         outage,
 		"an ended context is the context's error":                  endedContext,
 		"a device is added, switched and taken away":               device,
+		"a person is forgotten, and nobody else":                   forgets,
 		"a token moves to who registers it, and only from its own": tokenMoves,
 	}
 	for name, promise := range promises {
@@ -76,6 +77,29 @@ func (s Subject) all(state preference.State) preference.Holding {
 		}
 	}
 	return h
+}
+
+func forgets(t *testing.T, s Subject) {
+	s.write(t, "ada", s.all(preference.On))
+	s.holds(t, "ada", s.all(preference.On))
+	others := s.all(preference.Off)
+	for item := range others {
+		if item.Kind == preference.DeviceItem { // each token is one person's
+			delete(others, item)
+		}
+	}
+	if len(others) > 0 {
+		s.write(t, "grace", others)
+		s.holds(t, "grace", others)
+	}
+	for range 2 { // the answer to the first may have been lost
+		require.NoError(t, s.System.Forget(t.Context(), "ada"))
+		s.holds(t, "ada", preference.Holding{})
+	}
+	require.NoError(t, s.System.Forget(t.Context(), "nobody"))
+	s.holds(t, "grace", others)
+	s.write(t, "ada", s.all(preference.Off)) // somebody new
+	s.holds(t, "ada", s.all(preference.Off))
 }
 
 // devices of the tests, by token. A token may hold any character but white space.

@@ -23,6 +23,7 @@ type Activities struct {
 	Outcomes   ports.Outcomes
 	Runs       ports.Runs
 	Restarts   ports.Runs // starts what the sweeper finds without a run, to be told from what is started in its time; nil for Runs
+	Erasures   ports.Erasures
 	Targets    map[preference.Target]ports.TargetSystem
 	Catalogue  *preference.Catalogue
 	Now        func() time.Time
@@ -64,6 +65,9 @@ func (a *Activities) Begin(ctx context.Context, in OperationInput) (Plan, error)
 		plan = planOf(acc, op, in.Run)
 		return err
 	})
+	if f, is := fault.As(err); is && f.Kind == fault.NotFound {
+		return Plan{Operation: in.Operation, Do: doNothing}, nil // the person is erased, and this with it
+	}
 	if err == nil && settled != nil {
 		a.Outcomes.Announce(ctx, *settled)
 	}
@@ -99,12 +103,18 @@ func (a *Activities) Commit(ctx context.Context, in OperationInput) (Settled, er
 	var out Settled
 	var done preference.Operation
 	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
+		if done = *op; op.Change.Erases() {
+			return nil // its commit is another one
+		}
 		if err := acc.Commit(op, a.Now()); err != nil {
 			return err
 		}
 		out.Next, done = nextID(acc, in.Run), *op
 		return nil
 	})
+	if f, is := fault.As(err); done.Change.Erases() || is && f.Kind == fault.NotFound {
+		return out, toTemporal(a.forget(ctx, in.Operation, done))
+	}
 	if err != nil {
 		return out, toTemporal(err)
 	}

@@ -91,6 +91,9 @@ func (a *Activities) reach(ctx context.Context, op preference.Operation, known *
 		}
 	}
 	step := *known
+	if op.Change.Erases() {
+		return a.erase(ctx, op, step, current)
+	}
 	missing := current.Missing(step.Assignment.Write)
 	if err := a.handOver(ctx, op, step, current, missing); err != nil {
 		return true, err
@@ -291,6 +294,10 @@ const readBackLimit = 8 * time.Second
 
 // readBack waits until the target shows what was written.
 func readBack(ctx context.Context, sys ports.TargetSystem, customer preference.CustomerID, want preference.Holding) error {
+	return readUntil(ctx, sys, customer, func(now preference.Holding) bool { return len(now.Missing(want)) == 0 })
+}
+
+func readUntil(ctx context.Context, sys ports.TargetSystem, customer preference.CustomerID, shows func(preference.Holding) bool) error {
 	giveUp := time.NewTimer(readBackLimit)
 	defer giveUp.Stop()
 	for pause := 4 * time.Millisecond; ; pause = min(pause*2, 500*time.Millisecond) {
@@ -298,7 +305,7 @@ func readBack(ctx context.Context, sys ports.TargetSystem, customer preference.C
 		if err != nil {
 			return err
 		}
-		if len(current.Missing(want)) == 0 {
+		if shows(current) {
 			return nil
 		}
 		select {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -96,20 +97,34 @@ func (o *OneTrust) Read(ctx context.Context, customer preference.CustomerID) (pr
 	return page.holding(customer, o.ours), nil
 }
 
-// getProfiles asks once more with a new access token when the one in use is not accepted any more: it may have been
-// revoked before its time. What the second answer says, holds.
+// Forget deletes the data subject with receipts and transactions, which OneTrust does some time after it has answered.
+func (o *OneTrust) Forget(ctx context.Context, customer preference.CustomerID) error {
+	return o.manage(ctx, ports.VendorCall{
+		Name: "datasubjects.delete", Method: http.MethodDelete, Path: "/api/consentmanager/v2/datasubjects", Write: true,
+		In: map[string][]string{"identifiers": {string(customer)}},
+	})
+}
+
 func (o *OneTrust) getProfiles(ctx context.Context, customer preference.CustomerID, page *profilesPage) error {
-	call := ports.VendorCall{
+	return o.manage(ctx, ports.VendorCall{
 		Name: "datasubjects.profiles", Method: http.MethodGet, Path: "/api/consentmanager/v1/datasubjects/profiles", Out: page,
 		Query:  map[string][]string{"properties": {"ignoreCount"}, "size": {"50"}},
-		Expect: []int{http.StatusUnauthorized},
-	}
+		Header: map[string]string{"identifier": string(customer)},
+	})
+}
+
+// manage asks once more with a new access token when the one in use is not accepted any more: it may have been revoked
+// before its time. What the second answer says, holds.
+func (o *OneTrust) manage(ctx context.Context, call ports.VendorCall) error {
+	call.Expect = []int{http.StatusUnauthorized}
+	header := call.Header
 	for {
 		token, err := o.access.get(ctx)
 		if err != nil {
 			return err
 		}
-		call.Header = map[string]string{"identifier": string(customer), "Authorization": "Bearer " + token}
+		call.Header = map[string]string{"Authorization": "Bearer " + token}
+		maps.Copy(call.Header, header)
 		answer, err := o.management.Call(ctx, call)
 		if err != nil || answer.Status != http.StatusUnauthorized {
 			return err

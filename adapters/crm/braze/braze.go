@@ -36,7 +36,7 @@ type Braze struct {
 var _ ports.TargetSystem = (*Braze)(nil)
 
 // New speaks through api, which adds "Authorization: Bearer <REST API key>" to each call. The key needs the permissions
-// users.track, users.export.ids and subscription.groups.get.
+// users.track, users.export.ids, subscription.groups.get and users.delete.
 func New(api ports.VendorAPI, cfg Config) (*Braze, error) {
 	b := &Braze{api: api, groups: map[preference.ChannelKey]string{}, channels: map[string]preference.ChannelKey{}}
 	var problems []error
@@ -150,6 +150,26 @@ func (b *Braze) Write(ctx context.Context, w ports.TargetWrite) error {
 	case len(answer.Errors) > 0: // the call is accepted, its only object is not
 		return b.failed(ports.Refused, "item_refused", got.Status)
 	case answer.Message != "success" && answer.Message != "queued":
+		failure := b.failed(ports.Transient, "malformed", got.Status)
+		failure.MaybeDone = true
+		return failure
+	}
+	return nil
+}
+
+// Forget deletes the profile. The key needs the permission users.delete for it.
+func (b *Braze) Forget(ctx context.Context, customer preference.CustomerID) error {
+	var answer struct {
+		Message string `json:"message"`
+	}
+	got, err := b.api.Call(ctx, ports.VendorCall{
+		Name: "users.delete", Method: http.MethodPost, Path: "/users/delete", Write: true, Out: &answer,
+		In: map[string][]string{"external_ids": {string(customer)}},
+	})
+	if err != nil {
+		return err
+	}
+	if answer.Message != "success" && answer.Message != "queued" {
 		failure := b.failed(ports.Transient, "malformed", got.Status)
 		failure.MaybeDone = true
 		return failure

@@ -91,6 +91,14 @@ func (o *OneSignal) userPath(customer preference.CustomerID) string {
 	return o.app + "/users/by/external_id/" + url.PathEscape(string(customer))
 }
 
+// Forget deletes the user, and its subscriptions with it.
+func (o *OneSignal) Forget(ctx context.Context, customer preference.CustomerID) error {
+	_, err := o.api.Call(ctx, ports.VendorCall{
+		Name: "users.delete", Method: http.MethodDelete, Path: o.userPath(customer), Write: true, Expect: []int{http.StatusNotFound},
+	})
+	return err
+}
+
 // Write makes a person OneSignal has never heard of with one call, else it sets tags and devices one by one, what sends
 // less first: should it fail half-way, it fails on the safe side. It writes also what seems to hold already, because a
 // contrary write answered 202 may still be on its way. Neutral and Unknown channels lose their tag; an Unknown device is
