@@ -31,9 +31,11 @@ type Config struct {
 	// PullEvery bounds how old the campaigns here may be, and how long a delivery waits whose run could not be started;
 	// default 20 s.
 	PullEvery time.Duration
-	Logger    *slog.Logger
-	Tracer    trace.Tracer          // traces runs, their activities and what starts them; nil for none
-	Metrics   client.MetricsHandler // is told what the library measures; nil for none
+	// Keys encrypt what Temporal keeps: the first encrypts, all of them decrypt. None leaves it readable.
+	Keys    []Key
+	Logger  *slog.Logger
+	Tracer  trace.Tracer          // traces runs, their activities and what starts them; nil for none
+	Metrics client.MetricsHandler // is told what the library measures; nil for none
 	// Started is told what came of each start: started, open (there was such a run) or failed; nil for nobody. restart tells
 	// the sweeper's from those in time. It must not block.
 	Started func(restart bool, outcome string)
@@ -66,10 +68,20 @@ func Connect(cfg Config) (*Connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("temporal client: %w", err)
 	}
-	c, err := client.NewLazyClient(client.Options{HostPort: cfg.Address, Namespace: cfg.Namespace, Logger: tlog.NewStructuredLogger(cfg.Logger),
+	options := client.Options{HostPort: cfg.Address, Namespace: cfg.Namespace, Logger: tlog.NewStructuredLogger(cfg.Logger),
 		Interceptors: traced, MetricsHandler: cfg.Metrics,
 		// What we send is small and the server near: compressing it costs both sides more than it saves on the way.
-		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}}})
+		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}}}
+	if len(cfg.Keys) > 0 {
+		encryption, err := NewEncryption(cfg.Keys...)
+		if err != nil {
+			return nil, fmt.Errorf("temporal client: %w", err)
+		}
+		options.DataConverter = encryption // a worker takes its client's
+		// Messages stay readable, they say no more than a code; what a failure carries along is encrypted.
+		options.FailureConverter = temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{DataConverter: encryption})
+	}
+	c, err := client.NewLazyClient(options)
 	if err != nil {
 		return nil, fmt.Errorf("temporal client: %w", err)
 	}

@@ -64,8 +64,12 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 	if pending {
 		return c, errors.New("database: migrations are pending; run `accord migrate` first")
 	}
+	keys, err := temporalKeys(cfg)
+	if err != nil {
+		return c, err
+	}
 	c.temporal, err = temporal.Connect(temporal.Config{Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, UIAddress: cfg.TemporalUI,
-		PullEvery: cfg.Inbox.PullEvery, Logger: log, Tracer: c.tracing.Tracer("temporal")})
+		PullEvery: cfg.Inbox.PullEvery, Keys: keys, Logger: log, Tracer: c.tracing.Tracer("temporal")})
 	if err != nil {
 		return c, err
 	}

@@ -16,13 +16,14 @@ import (
 const devEnvFile = "dev.env"
 
 // writeEnv lets a person run any other command, or a second API or worker, against the stack: `. .accord/dev.env`. It
-// holds the database's password and is for its owner alone.
+// holds the database's password and Temporal's key and is for its owner alone.
 func (d *dev) writeEnv(api net.Listener) error {
 	lines := append([][2]string{
 		{"ACCORD_DATABASE_URL", d.cfg.DatabaseURL.Reveal()},
 		{"ACCORD_TEMPORAL_ADDRESS", d.cfg.TemporalAddress},
 		{"ACCORD_TEMPORAL_NAMESPACE", d.cfg.TemporalNamespace},
 		{"ACCORD_TEMPORAL_UI_URL", d.cfg.TemporalUI},
+		{"ACCORD_TEMPORAL_KEYS", d.cfg.TemporalKeys.Reveal()},
 		{"ACCORD_JWT_JWKS_URL", "http://" + api.Addr().String() + "/dev/jwks.json"},
 		{"ACCORD_JWT_ISSUER", auth.DevIssuerName},
 		{"ACCORD_JWT_AUDIENCE", auth.DevAudience},

@@ -62,6 +62,9 @@ type Config struct {
 	TemporalNamespace string `env:"ACCORD_TEMPORAL_NAMESPACE" envDefault:"default"`
 	// Base URL of the Temporal UI, for links in operations; empty for none.
 	TemporalUI string `env:"ACCORD_TEMPORAL_UI_URL"`
+	// Keys that encrypt what Temporal keeps, separated by commas: name:base64 of 32 bytes. The first encrypts, all of them
+	// decrypt (docs/security.md says how to change them). Empty leaves it readable; the development stack makes one.
+	TemporalKeys Secret `env:"ACCORD_TEMPORAL_KEYS"`
 
 	// Where the keys of the issuer of bearer tokens are (a JWKS): https, or http on this machine.
 	JWKSURL string `env:"ACCORD_JWT_JWKS_URL"`
@@ -325,6 +328,9 @@ func (c Config) Validate(needs ...Need) error {
 	}
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		bad("ACCORD_LOG_FORMAT", "must be json or text, not %q", c.LogFormat)
+	}
+	if _, err := c.EncryptionKeys(); err != nil {
+		bad("ACCORD_TEMPORAL_KEYS", "%v", err)
 	}
 	if _, err := c.Catalogue(); err != nil {
 		bad("ACCORD_CHANNELS", "%v", err)
