@@ -40,8 +40,9 @@ type Operations interface {
 	// The next cursor is empty on the last page.
 	ByStatus(ctx context.Context, statuses []preference.Status, cursor string, limit int) (ops []OperationState, next string, err error)
 
-	// OpenCount counts operations that are not settled, by status, and tells when the oldest of them was accepted.
-	OpenCount(ctx context.Context) (map[preference.Status]OpenCount, error)
+	// OpenCounts counts operations that are not settled, by status and kind, and tells when the oldest of each was accepted.
+	// What there is none of is not in it.
+	OpenCounts(ctx context.Context) (map[OpenKind]OpenCount, error)
 
 	// Stalled lists the turns whose operation has been held since before the given time, those looked at longest ago
 	// first, and marks them as looked at. The sweeper makes sure each has an open run.
@@ -49,6 +50,12 @@ type Operations interface {
 
 	// Overdue lists customers who have a grant waiting behind another operation past its deadline.
 	Overdue(ctx context.Context, now time.Time, limit int) ([]preference.CustomerID, error)
+}
+
+// OpenKind is what open operations are counted by.
+type OpenKind struct {
+	Status preference.Status
+	Kind   preference.Kind
 }
 
 // OpenCount is a number of operations and the acceptance of the oldest.

@@ -26,6 +26,7 @@ type exchange struct {
 	principal    ports.Principal
 	customer     preference.CustomerID // empty when the caller is no customer
 	operation    string                // the change that the request made or asked about, empty for none
+	problem      string                // code of the problem that was answered, empty for none
 	fromMemory   bool                  // the answer cost next to nothing
 }
 

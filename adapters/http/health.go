@@ -2,7 +2,10 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,7 +68,19 @@ func readyOrLate(ctx context.Context, check ports.Readiness) error {
 	}
 }
 
-// GetMetrics answers with the process's measures.
+// GetMetrics answers with the process's measures. What the database has to be asked for is left out while it does not
+// answer: the rest is wanted then more than ever.
 func (s *server) GetMetrics(g *gin.Context) {
-	promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}).ServeHTTP(g.Writer, g.Request)
+	promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: scrapeLog{g.Request.Context(), s.log}}).ServeHTTP(g.Writer, g.Request)
+}
+
+// scrapeLog takes what promhttp has to say about measures that could not be taken.
+type scrapeLog struct {
+	ctx context.Context
+	log *slog.Logger
+}
+
+// Println implements promhttp.Logger.
+func (l scrapeLog) Println(v ...any) {
+	l.log.WarnContext(l.ctx, "some measures could not be taken", "error", strings.TrimSpace(fmt.Sprintln(v...)))
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -20,8 +21,9 @@ const unmatched = "unmatched"
 
 // durations measures requests. The time series of each route and status is looked up once.
 type durations struct {
-	all   *prometheus.HistogramVec
-	known map[*route]*[statusCount]atomic.Pointer[prometheus.Observer]
+	all      *prometheus.HistogramVec
+	problems *prometheus.CounterVec
+	known    map[*route]*[statusCount]atomic.Pointer[prometheus.Observer]
 }
 
 const (
@@ -35,11 +37,17 @@ func newDurations(reg prometheus.Registerer, c *contract) (*durations, error) {
 		Help:    "Time from the first byte of a request's headers to the end of its answer.",
 		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 	}, []string{"route", "method", "status"})
-	d := &durations{all: h, known: make(map[*route]*[statusCount]atomic.Pointer[prometheus.Observer], len(c.routes))}
+	problems := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "accord_http_problems_total", Help: "Problems that were answered, by code (/docs lists them).",
+	}, []string{"code"})
+	for _, k := range known {
+		problems.WithLabelValues(k.Code) // there from the start, so that the first one counts as an increase
+	}
+	d := &durations{all: h, problems: problems, known: make(map[*route]*[statusCount]atomic.Pointer[prometheus.Observer], len(c.routes))}
 	for _, r := range c.routes {
 		d.known[r] = new([statusCount]atomic.Pointer[prometheus.Observer])
 	}
-	return d, reg.Register(h)
+	return d, errors.Join(reg.Register(h), reg.Register(problems))
 }
 
 func (d *durations) of(g *gin.Context, x *exchange) prometheus.Observer {
@@ -69,6 +77,9 @@ func observe(log *slog.Logger, durations *durations) gin.HandlerFunc {
 			took, x := time.Since(began), exchangeOf(g)
 			if !x.streamed(g) { // how long a stream was open is no latency
 				durations.of(g, x).Observe(took.Seconds())
+			}
+			if x.problem != "" {
+				durations.problems.WithLabelValues(x.problem).Inc()
 			}
 			if level := levelOf(x); log.Enabled(g.Request.Context(), level) {
 				log.LogAttrs(ports.About(g.Request.Context(), x.operation), level, "request", slog.String("method", knownMethod(g.Request.Method)), slog.String("route", routeName(g)),

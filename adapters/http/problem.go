@@ -75,6 +75,7 @@ func titleOf(code string, status int) string {
 // answer writes a problem, with its type and title filled in, and ends the request.
 func (p Problem) answer(g *gin.Context) {
 	p.Type, p.Title = "/problems/"+p.Code, titleOf(p.Code, p.Status)
+	exchangeOf(g).problem = p.Code
 	g.Header("Cache-Control", "no-store")
 	switch p.Status {
 	case http.StatusServiceUnavailable:

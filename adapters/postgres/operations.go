@@ -172,21 +172,21 @@ func parseCursor(cursor string) (position, error) {
 	return position{time.UnixMicro(at).UTC(), id}, nil
 }
 
-// OpenCount implements ports.Operations.
-func (db *DB) OpenCount(ctx context.Context) (map[preference.Status]ports.OpenCount, error) {
+// OpenCounts implements ports.Operations.
+func (db *DB) OpenCounts(ctx context.Context) (map[ports.OpenKind]ports.OpenCount, error) {
 	tx, cancel := db.session(ctx)
 	defer cancel()
-	out := map[preference.Status]ports.OpenCount{}
+	out := map[ports.OpenKind]ports.OpenCount{}
 	err := query(tx, func(rows *sql.Rows) error {
-		var status string
+		var of ports.OpenKind
 		var n ports.OpenCount
-		if err := rows.Scan(&status, &n.Count, &n.Oldest); err != nil {
+		if err := rows.Scan(&of.Status, &of.Kind, &n.Count, &n.Oldest); err != nil {
 			return err
 		}
 		n.Oldest = n.Oldest.UTC()
-		out[preference.Status(status)] = n
+		out[of] = n
 		return nil
-	}, `SELECT `+shownStatus+` AS shown, count(*), min(o.accepted_at) FROM operations o WHERE o.status IN `+openStatuses+` GROUP BY shown`)
+	}, `SELECT `+shownStatus+` AS shown, o.kind, count(*), min(o.accepted_at) FROM operations o WHERE o.status IN `+openStatuses+` GROUP BY shown, o.kind`)
 	return out, translate("count open operations", err)
 }
 

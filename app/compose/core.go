@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	httpapi "accord/adapters/http"
 	"accord/adapters/postgres"
@@ -20,6 +21,7 @@ import (
 	measures "accord/app/metrics"
 	app "accord/app/preferences"
 	"accord/domain/preference"
+	"accord/ports"
 )
 
 // core is what the API and the worker both stand on.
@@ -28,6 +30,7 @@ type core struct {
 	log       *slog.Logger
 	catalogue *preference.Catalogue
 	db        *postgres.DB
+	accounts  ports.Accounts // the database's, measured
 	temporal  *temporal.Connection
 	metrics   *metrics
 	inbox     *inbox.Service
@@ -57,6 +60,7 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 	if err != nil {
 		return c, fmt.Errorf("database: %w", err)
 	}
+	c.accounts = c.metrics.changes.measured(c.db)
 	pending, err := c.db.Pending(ctx)
 	if err != nil {
 		return c, fmt.Errorf("database: %w", err)
@@ -68,12 +72,18 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 	if err != nil {
 		return c, err
 	}
+	library, err := c.metrics.temporalLibrary()
+	if err != nil {
+		return c, err
+	}
 	c.temporal, err = temporal.Connect(temporal.Config{Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, UIAddress: cfg.TemporalUI,
-		PullEvery: cfg.Inbox.PullEvery, Keys: keys, Logger: log, Tracer: c.tracing.Tracer("temporal")})
+		PullEvery: cfg.Inbox.PullEvery, Keys: keys, Logger: log, Tracer: c.tracing.Tracer("temporal"),
+		Started: c.metrics.changes.started, Metrics: library})
 	if err != nil {
 		return c, err
 	}
 	c.metrics.watchOperations(c.db)
+	c.metrics.registry.MustRegister(collectors.NewDBStatsCollector(c.db.Pool(), "accord"))
 	c.measures = measures.New(measures.Config{Store: c.db, Catalogue: catalogue, Now: time.Now, Logger: log})
 	return c, c.openInbox()
 }
@@ -84,8 +94,12 @@ func (c *core) openInbox() error {
 	if err != nil {
 		return err
 	}
+	if campaigns != nil {
+		c.metrics.watchCampaigns(c.db)
+	}
 	i := c.cfg.Inbox
-	c.inbox = inbox.New(inbox.Config{Inboxes: c.db, Globals: c.db, Messages: c.db, Feeds: c.db, Campaigns: campaigns, Customers: customers,
+	c.inbox = inbox.New(inbox.Config{Inboxes: c.db, Globals: c.db, Messages: c.db,
+		Feeds: measuredFeeds{c.db, c.metrics.inboxes}, Campaigns: campaigns, Customers: customers,
 		Deliveries: c.temporal, Cards: httpapi.NewCards(), Now: time.Now, Logger: c.log, Limits: inbox.Limits{MaxAge: i.MaxAge, OwnTTL: i.OwnTTL,
 			PullBudget: i.PullBudget, Pulls: i.Pulls, RefreshBudget: i.RefreshBudget, RefreshEvery: i.RefreshEvery, RefreshBurst: i.RefreshBurst,
 			Retention: i.Retention}})
@@ -112,7 +126,7 @@ func (c *core) close() (err error) {
 
 // service builds the use cases.
 func (c *core) service() *app.Service {
-	return app.New(app.Config{Accounts: c.db, Operations: c.db, Ledger: c.db, Outcomes: c.db, Runs: c.temporal, Catalogue: c.catalogue,
+	return app.New(app.Config{Accounts: c.accounts, Operations: c.db, Ledger: c.db, Outcomes: c.db, Runs: c.temporal, Catalogue: c.catalogue,
 		GrantBudget: c.cfg.GrantBudget, Now: time.Now, NewID: newOperationID, Logger: c.log})
 }
 

@@ -70,7 +70,8 @@ func (c *core) serveAPI(ctx context.Context, ln net.Listener, verifier ports.Tok
 
 // handler is the HTTP API over the use cases.
 func (c *core) handler(service *preferences.Service, streams ports.Streams, verifier ports.TokenVerifier, dev *auth.DevIssuer) (http.Handler, error) {
-	hc := httpapi.Config{Preferences: service, Operators: service, Inbox: c.inbox, Messages: c.inbox, LinkTargets: c.inbox,
+	hc := httpapi.Config{Preferences: replaying{service, c.metrics.changes.replays}, Operators: service,
+		Inbox: measuredInbox{c.inbox, c.metrics.inboxes}, Messages: measuredMessages{c.inbox, c.metrics.inboxes}, LinkTargets: c.inbox,
 		Engagement: c.measures, Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
 		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Tracer: c.tracing.Tracer("http"), Logger: c.log, Build: Build}
 	if dev != nil {

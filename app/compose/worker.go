@@ -55,7 +55,7 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	acts := &preferences.Activities{Accounts: c.db, Operations: c.db, Steps: c.db, Outcomes: c.db, Runs: c.temporal, Restarts: c.temporal.Restarts(), Targets: systems,
+	acts := &preferences.Activities{Accounts: c.accounts, Operations: c.db, Steps: c.db, Outcomes: c.db, Runs: c.temporal, Restarts: c.temporal.Restarts(), Targets: systems,
 		Catalogue: c.catalogue, Now: time.Now, NewID: newOperationID, Logger: c.log}
 	if err := c.untilTemporalAnswers(ctx); err != nil {
 		return nil // asked to stop while waiting
@@ -64,7 +64,7 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	preferences.Register(w, acts)
 	// Apart, so that a million inboxes to fill do not keep a change of somebody's preferences waiting.
 	own := worker.New(c.temporal.Client(), inbox.TaskQueue, upkeepOptions(c.cfg, c.log))
-	inbox.Register(own, &inbox.Activities{Upkeep: c.inbox, Now: time.Now, Logger: c.log})
+	inbox.Register(own, &inbox.Activities{Upkeep: measuredUpkeep{c.inbox, c.metrics.inboxes}, Now: time.Now, Logger: c.log})
 	upkeep.Register(own, &upkeep.Activities{Upkeep: c.measures})
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)

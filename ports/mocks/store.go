@@ -134,19 +134,19 @@ func (mr *MockOperationsMockRecorder) ByStatus(ctx, statuses, cursor, limit inte
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ByStatus", reflect.TypeOf((*MockOperations)(nil).ByStatus), ctx, statuses, cursor, limit)
 }
 
-// OpenCount mocks base method.
-func (m *MockOperations) OpenCount(ctx context.Context) (map[preference.Status]ports.OpenCount, error) {
+// OpenCounts mocks base method.
+func (m *MockOperations) OpenCounts(ctx context.Context) (map[ports.OpenKind]ports.OpenCount, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "OpenCount", ctx)
-	ret0, _ := ret[0].(map[preference.Status]ports.OpenCount)
+	ret := m.ctrl.Call(m, "OpenCounts", ctx)
+	ret0, _ := ret[0].(map[ports.OpenKind]ports.OpenCount)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
-// OpenCount indicates an expected call of OpenCount.
-func (mr *MockOperationsMockRecorder) OpenCount(ctx interface{}) *gomock.Call {
+// OpenCounts indicates an expected call of OpenCounts.
+func (mr *MockOperationsMockRecorder) OpenCounts(ctx interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OpenCount", reflect.TypeOf((*MockOperations)(nil).OpenCount), ctx)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OpenCounts", reflect.TypeOf((*MockOperations)(nil).OpenCounts), ctx)
 }
 
 // Operation mocks base method.

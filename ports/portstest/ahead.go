@@ -101,9 +101,11 @@ func listedAsShown(t *testing.T, s Store) {
 	require.Equal(t, []string{reached.ID, begun.ID}, list(preference.Running))
 	require.Equal(t, []string{waiting.ID, reached.ID, begun.ID}, list(preference.Accepted, preference.Running))
 	require.Empty(t, list(preference.Applied))
-	counted, err := s.OpenCount(t.Context())
+	counted, err := s.OpenCounts(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, map[preference.Status]ports.OpenCount{preference.Accepted: {Count: 1, Oldest: Noon}, preference.Running: {Count: 2, Oldest: Noon}}, counted)
+	require.Equal(t, map[ports.OpenKind]ports.OpenCount{
+		{Status: preference.Accepted, Kind: preference.Grant}:     {Count: 1, Oldest: Noon},
+		{Status: preference.Running, Kind: preference.Withdrawal}: {Count: 2, Oldest: Noon}}, counted)
 }
 
 func begunIsRead(t *testing.T, s Store) {

@@ -116,17 +116,18 @@ func foreignCursor(t *testing.T, s Store) {
 }
 
 func openCount(t *testing.T, s Store) {
-	empty, err := s.OpenCount(t.Context())
+	empty, err := s.OpenCounts(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, empty)
 	first, second, settled := Unsubscribe(ada), Unsubscribe(ada), Subscribe(grace)
 	Accept(t, s, ada, first, second)
 	Apply(t, s, grace, settled)
 	Begin(t, s, first.ID)
-	got, err := s.OpenCount(t.Context())
+	got, err := s.OpenCounts(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, map[preference.Status]ports.OpenCount{
-		preference.Running: {Count: 1, Oldest: Noon}, preference.Accepted: {Count: 1, Oldest: Noon}}, got)
+	require.Equal(t, map[ports.OpenKind]ports.OpenCount{
+		{Status: preference.Running, Kind: preference.Withdrawal}:  {Count: 1, Oldest: Noon},
+		{Status: preference.Accepted, Kind: preference.Withdrawal}: {Count: 1, Oldest: Noon}}, got)
 }
 
 func stalledTurns(t *testing.T, s Store, before time.Time, limit int) []ports.StalledTurn {
