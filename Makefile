@@ -8,10 +8,14 @@ BUILD_ID := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 10s
 BENCHTIME ?= 2s
 
-.PHONY: help run build stack test bench fuzz check lint generate clean-state
+# How many requests are drawn from the contract, and how long one vendor is down.
+REQUESTS ?= 100000
+OUTAGE ?= 10m
+
+.PHONY: help run build stack test bench fuzz fuzz-contract outage check lint generate clean-state
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Bring everything up on this machine: Postgres, Temporal, sandbox, API and worker
 	@exec $(BIN)/accord dev
@@ -38,6 +42,12 @@ fuzz: stack ## Fuzz each target for a short time (FUZZTIME=10s)
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
 		done; \
 	done
+
+fuzz-contract: stack ## Send REQUESTS=100000 requests drawn from the OpenAPI document, as several people and systems
+	go test ./app/systemtest -run TestAnyRequestGetsAnAnswerOfTheContract -contract.requests $(REQUESTS) -timeout 60m -v
+
+outage: stack ## Take one vendor down for OUTAGE=10m under a steady stream of changes
+	go test ./app/systemtest -run TestOneVendorDownUnderASteadyStream -outage $(OUTAGE) -timeout 60m -v
 
 check: ## Run exactly what CI runs
 	@bash .ci/run

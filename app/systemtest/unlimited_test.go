@@ -1,0 +1,8 @@
+package systemtest
+
+import "accord/app/config"
+
+// unlimited takes limits away that only keep one caller from asking too often.
+func unlimited(cfg *config.Config) {
+	cfg.Inbox.RefreshBurst = 1 << 20
+}
