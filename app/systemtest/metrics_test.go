@@ -2,6 +2,7 @@ package systemtest
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"accord/app/config"
+	"accord/app/operationstest"
 )
 
 // measures are what one process shows at /metrics.
@@ -51,7 +53,8 @@ func has(series *dto.Metric, labels []string) bool {
 	return true
 }
 
-// TestWhatIsMeasured drives one of each and looks whether it counts.
+// TestWhatIsMeasured drives one of each and looks whether it counts, then holds the alerts and the dashboard against what
+// API and worker really show.
 func TestWhatIsMeasured(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(cfg *config.Config) { cfg.WorkerAddr = freeAddr(t) })
@@ -95,6 +98,7 @@ func TestWhatIsMeasured(t *testing.T) {
 	require.Less(t, work.value("accord_campaign_pull_age_seconds"), time.Minute.Seconds())
 	require.NotZero(t, work.value("temporal_activity_execution_latency_seconds"))
 
+	requireAskedIsShown(t, []measures{after, work})
 	requireBounded(t, []measures{after, work}, who)
 }
 
@@ -110,6 +114,68 @@ func requireBounded(t *testing.T, all []measures, who string) {
 					require.NotContains(t, l.GetValue(), "op_", "%s has an operation in its label %s", name, l.GetName())
 				}
 			}
+		}
+	}
+}
+
+// ofPrometheus are labels and metrics that Prometheus itself adds.
+var ofPrometheus = map[string]bool{"up": true, "job": true, "instance": true}
+
+// requireAskedIsShown: every metric that alerts and panels ask for is shown, with every label they ask for; of what is
+// there from the start, the values too.
+func requireAskedIsShown(t *testing.T, all []measures) {
+	t.Helper()
+	asked, err := operationstest.Asked("../../docs")
+	require.NoError(t, err)
+	for where, selectors := range asked {
+		for _, s := range selectors {
+			if ofPrometheus[s.Metric] {
+				continue
+			}
+			shown := map[string]map[string]bool{}
+			for _, m := range all {
+				m.labels(s.Metric, shown)
+			}
+			require.NotEmpty(t, shown, "%s asks for %s, which nobody shows", where, s.Metric)
+			for _, label := range s.Labels {
+				require.True(t, ofPrometheus[label] || shown[label] != nil, "%s asks for a label %s of %s", where, label, s.Metric)
+			}
+			for label, value := range s.Values {
+				if !rare[s.Metric] && !ofPrometheus[label] {
+					require.True(t, shown[label][value], "%s asks for %s{%s=%q}; shown are %v", where, s.Metric, label, value, shown[label])
+				}
+			}
+		}
+	}
+}
+
+// rare have series only for what has happened, as there is too much that could.
+var rare = map[string]bool{"accord_vendor_call_duration_seconds_count": true, "accord_http_request_duration_seconds_count": true}
+
+// labels adds the labels under which a metric is shown, with their values. "" stands for the metric itself.
+func (m measures) labels(metric string, shown map[string]map[string]bool) {
+	note := func(label, value string) {
+		if shown[label] == nil {
+			shown[label] = map[string]bool{}
+		}
+		shown[label][value] = true
+	}
+	family := m[metric]
+	for _, part := range []string{"_bucket", "_count", "_sum"} {
+		if name, is := strings.CutSuffix(metric, part); is && m[name].GetType() == dto.MetricType_HISTOGRAM {
+			family = m[name]
+			if part == "_bucket" {
+				note("le", "")
+			}
+		}
+	}
+	if family.GetType() == dto.MetricType_HISTOGRAM && family == m[metric] {
+		return // is asked for by its parts
+	}
+	for _, series := range family.GetMetric() {
+		note("", "")
+		for _, l := range series.GetLabel() {
+			note(l.GetName(), l.GetValue())
 		}
 	}
 }
