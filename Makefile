@@ -7,12 +7,18 @@ BUILD_ID := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 # How long a short fuzz run takes for each target, and a benchmark for each measurement.
 FUZZTIME ?= 10s
 BENCHTIME ?= 2s
+# A run of the chaos test: what is done and when (0 takes a seed by the clock), for how long, by how many.
+SEED ?= 0
+DURATION ?= 10m
+CUSTOMERS ?= 2000
+CLIENTS ?= 24
+RATE ?= 30
 
 # How many requests are drawn from the contract, and how long one vendor is down.
 REQUESTS ?= 100000
 OUTAGE ?= 10m
 
-.PHONY: help run build stack test bench fuzz fuzz-contract outage check lint generate clean-state
+.PHONY: help run build stack test bench fuzz fuzz-contract outage chaos chaos-mutants check lint generate clean-state
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +54,12 @@ fuzz-contract: stack ## Send REQUESTS=100000 requests drawn from the OpenAPI doc
 
 outage: stack ## Take one vendor down for OUTAGE=10m under a steady stream of changes
 	go test ./app/systemtest -run TestOneVendorDownUnderASteadyStream -outage $(OUTAGE) -timeout 60m -v
+
+chaos: stack ## Kill, pause and cut everything under load, then check every promise (SEED, DURATION, CUSTOMERS, CLIENTS, RATE)
+	@go run -buildvcs=false ./app/chaostest -seed $(SEED) -duration $(DURATION) -customers $(CUSTOMERS) -clients $(CLIENTS) -rate $(RATE)
+
+chaos-mutants: stack ## Check that the chaos test finds each of the broken systems in app/chaostest/testdata/mutants (MUTANT=*)
+	@go run -buildvcs=false ./app/chaostest -mutants '$(or $(MUTANT),*)' -seed $(or $(filter-out 0,$(SEED)),7) -duration 90s -customers 60 -settle 3m
 
 check: ## Run exactly what CI runs
 	@bash .ci/run

@@ -20,6 +20,7 @@ import (
 
 	"accord/adapters/auth"
 	"accord/adapters/devstack"
+	running "accord/app/systemtest/process"
 )
 
 // bin is .accord/bin of this checkout: the Temporal CLI is there, and the command under test goes there.
@@ -32,15 +33,7 @@ var command = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", err
-	}
-	// Another test process may be starting the one that is there.
-	draft := path + "." + strconv.Itoa(os.Getpid())
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", draft, "accord/app").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the accord command: %w\n%s", err, out)
-	}
-	return path, os.Rename(draft, path)
+	return path, running.Build(context.Background(), path)
 })
 
 // processes is Accord as it runs scaled out: every part is a process of its own that can be killed and started again,

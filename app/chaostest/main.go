@@ -1,0 +1,182 @@
+// Command chaostest runs Accord scaled out on this machine under a random workload while a nemesis kills, pauses, cuts and
+// fills what it runs on, and then has a checker judge whether every promise was kept: see docs/chaos.md.
+//
+// What is done and when follows from the seed alone, so a run can be had again; how the system's own processes interleave
+// does not, so the same seed need not fail twice. What it did is in the recorded history.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"accord/app/chaostest/checker"
+)
+
+// options of a run.
+type options struct {
+	seed      uint64
+	duration  time.Duration
+	settle    time.Duration
+	customers int
+	clients   int
+	rate      float64
+	out       string
+	binary    string
+	deploy    bool
+	calm      bool
+}
+
+func main() {
+	var o options
+	var recheck, mutants string
+	flag.Uint64Var(&o.seed, "seed", 0, "what is done and when; 0 takes one by the clock")
+	flag.DurationVar(&o.duration, "duration", 10*time.Minute, "how long work and disturbances last")
+	flag.DurationVar(&o.settle, "settle", 10*time.Minute, "how long the healed system may take until nothing is open")
+	flag.IntVar(&o.customers, "customers", 2000, "how many there are")
+	flag.IntVar(&o.clients, "clients", 24, "how many work at a time")
+	flag.Float64Var(&o.rate, "rate", 30, "requests per second of all of them")
+	flag.StringVar(&o.out, "out", filepath.Join(".accord", "chaos"), "where the record of a run is kept, in a folder of its own")
+	flag.StringVar(&o.binary, "accord", "", "the accord command to run; built from this checkout when empty")
+	flag.BoolVar(&o.deploy, "deploy", true, "roll a worker of the next version out in the middle")
+	flag.BoolVar(&o.calm, "calm", false, "no disturbances: what is found then is a mistake of the workload or the checker")
+	flag.StringVar(&recheck, "check", "", "judge the record in this folder again, and run nothing")
+	flag.StringVar(&mutants, "mutants", "", "run against each broken system whose patch matches this pattern, and expect it to be found")
+	flag.Parse()
+	if o.seed == 0 {
+		o.seed = uint64(time.Now().UnixNano())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	switch {
+	case recheck != "":
+		err = judge(recheck)
+	case mutants != "":
+		err = huntMutants(ctx, o, mutants)
+	default:
+		err = run(ctx, o)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "chaos: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// errBroken: a promise was not kept.
+var errBroken = errors.New("promises were broken")
+
+// run is one whole run, with its record kept.
+func run(ctx context.Context, o options) (err error) {
+	dir := filepath.Join(o.out, fmt.Sprintf("%d-%s", o.seed, time.Now().UTC().Format("20060102T150405")))
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a record anybody may read
+		return err
+	}
+	say("seed %d, %s, %d customers, %d clients, %g requests/s; record in %s", o.seed, o.duration, o.customers, o.clients, o.rate, dir)
+	began := time.Now()
+	if err := perform(ctx, o, dir); err != nil {
+		return fmt.Errorf("seed %d: %w", o.seed, err)
+	}
+	say("all of it took %s", time.Since(began).Round(time.Second))
+	if err := judge(dir); err != nil {
+		return fmt.Errorf("seed %d: %w; the account is %s", o.seed, err, filepath.Join(dir, "report.txt"))
+	}
+	return nil
+}
+
+// perform brings the system up, lets everybody loose on it, heals it, and writes down what is said at the end.
+func perform(ctx context.Context, o options, dir string) (err error) {
+	s, err := startStack(ctx, o, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	rec, err := newRecorder(filepath.Join(dir, "history.jsonl"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rec.close()) }()
+
+	w := newWorkload(o, dir, s, rec)
+	if err := w.prepare(ctx); err != nil {
+		return err
+	}
+	say("everything is up; off it goes")
+	working, stop := context.WithTimeout(ctx, o.duration)
+	defer stop()
+	listening := w.listen(ctx)
+	n := &nemesis{stack: s, rec: rec}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if !o.calm {
+			n.rage(working, schedule(o))
+		}
+	}()
+	w.work(working)
+	<-ended
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	say("healing; %s", n.counted())
+	final := &checker.Final{}
+	if err := s.heal(ctx); err != nil {
+		return err
+	}
+	if err := w.settle(ctx, final); err != nil {
+		return err
+	}
+	say("settled: %s", final.Settled)
+	listening.catchUp(ctx)
+	if err := w.collect(ctx, final); err != nil {
+		return err
+	}
+	raw, err := json.Marshal(final)
+	if err != nil {
+		return err
+	}
+	say("%s", w.counted(final))
+	return errors.Join(os.WriteFile(filepath.Join(dir, "final.json"), raw, 0o600), s.crashes())
+}
+
+// judge reads the record of a run and says what it thinks of it.
+func judge(dir string) error {
+	f, err := os.Open(filepath.Join(dir, "history.jsonl"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h, err := checker.Read(f)
+	if err != nil {
+		return err
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "final.json"))
+	if err != nil {
+		return err
+	}
+	final := &checker.Final{}
+	if err := json.Unmarshal(raw, final); err != nil {
+		return fmt.Errorf("final.json: %w", err)
+	}
+	report := checker.Check(h, final)
+	told := report.Told(h)
+	fmt.Print(told)
+	if err := os.WriteFile(filepath.Join(dir, "report.txt"), []byte(told), 0o600); err != nil {
+		return err
+	}
+	if len(report.Violations) > 0 {
+		return fmt.Errorf("%w: %d times", errBroken, len(report.Violations))
+	}
+	return nil
+}
+
+func say(format string, args ...any) {
+	fmt.Printf("%s  %s\n", time.Now().UTC().Format("15:04:05"), fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"accord/app/systemtest/process"
+)
+
+// Where the patches are, from the checkout's root.
+const (
+	patches     = "app/chaostest/testdata"
+	nextVersion = patches + "/next.patch"
+)
+
+var patchedFile = regexp.MustCompile(`(?m)^\+\+\+ b/(\S+)`)
+
+// buildPatched builds the command with patches applied to copies of the files that they touch: the checkout stays as it is,
+// and no switch for it is in what is shipped.
+func buildPatched(ctx context.Context, path, id string, patches []string) error {
+	root, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "accord-patched-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	replaced := map[string]string{}
+	for _, patch := range patches {
+		text, err := os.ReadFile(patch)
+		if err != nil {
+			return err
+		}
+		for _, m := range patchedFile.FindAllStringSubmatch(string(text), -1) {
+			from, to := filepath.Join(root, m[1]), filepath.Join(dir, m[1])
+			if replaced[from] != "" {
+				continue
+			}
+			if err := copyFile(from, to); err != nil {
+				return fmt.Errorf("%s: %w", patch, err)
+			}
+			replaced[from] = to
+		}
+		absolute, err := filepath.Abs(patch)
+		if err != nil {
+			return err
+		}
+		apply := exec.CommandContext(ctx, "git", "apply", "--recount", absolute) //nolint:gosec // one of ours
+		apply.Dir = dir
+		if out, err := apply.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s does not fit any more: %w\n%s", patch, err, out)
+		}
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replaced})
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		return err
+	}
+	return process.Build(ctx, path, "-overlay", file, "-ldflags", "-X main.buildID="+strings.TrimSpace(id))
+}
+
+func copyFile(from, to string) error {
+	text, err := os.ReadFile(from) //nolint:gosec // of this checkout
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // a temporary folder
+		return err
+	}
+	return os.WriteFile(to, text, 0o600) //nolint:gosec // below a temporary folder
+}

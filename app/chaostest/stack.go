@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"accord/adapters/auth"
+	"accord/adapters/devstack"
+	"accord/app/systemtest/process"
+)
+
+// stack is Accord as it runs scaled out, every part a process of its own that can be killed: two APIs, two workers, Postgres,
+// Temporal and the sandbox, with a proxy on every way between them that leads to a server.
+type stack struct {
+	state, logs  string
+	bin, next    string // the command, and the one that is rolled out over it; "" for none
+	apis         []string
+	sandbox      string // address for the control contract, which nothing disturbs but the sandbox's own death
+	issuer       *issuer
+	jwks         *httptest.Server
+	disk         *disk
+	links        *links
+	postgres     *postgresServer
+	temporal     *temporalServer
+	parts        map[string]*part // sandbox, api-1, api-2, worker-1, worker-2
+	env          []string
+	stopWatching context.CancelFunc
+}
+
+// parts in the order in which they start.
+var partNames = []string{"sandbox", "worker-1", "worker-2", "api-1", "api-2"}
+
+func startStack(ctx context.Context, o options, dir string) (_ *stack, err error) {
+	s := &stack{logs: filepath.Join(dir, "logs"), parts: map[string]*part{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close(ctx))
+		}
+	}()
+	if err := os.MkdirAll(s.logs, 0o755); err != nil { //nolint:gosec // logs of a test
+		return nil, err
+	}
+	if s.state, err = os.MkdirTemp("", "accord-chaos-"); err != nil {
+		return nil, err
+	}
+	// As root, Postgres runs as another user, who has to pass through.
+	if err := os.Chmod(s.state, 0o755); err != nil { //nolint:gosec // see above
+		return nil, err
+	}
+	if err := s.build(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := s.servers(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.configure(ctx); err != nil {
+		return nil, err
+	}
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stopWatching = stop
+	for _, name := range partNames {
+		p, err := s.part(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		s.parts[name] = p
+		go p.watch(watching)
+	}
+	go s.postgres.watch(watching)
+	go s.temporal.watch(watching)
+	return s, s.awaitReady(ctx, 3*time.Minute)
+}
+
+// build makes the command, and the next version of it.
+func (s *stack) build(ctx context.Context, o options) (err error) {
+	s.bin = o.binary
+	if s.bin == "" {
+		s.bin = filepath.Join(s.state, "accord")
+		if err := process.Build(ctx, s.bin, "-ldflags", "-X main.buildID=this"); err != nil {
+			return err
+		}
+	}
+	if s.bin, err = filepath.Abs(s.bin); err != nil || !o.deploy {
+		return err
+	}
+	s.next = filepath.Join(s.state, "accord-next")
+	return buildPatched(ctx, s.next, "next", []string{nextVersion})
+}
+
+func (s *stack) servers(ctx context.Context) (err error) {
+	s.disk = newDisk(filepath.Join(s.state, "postgres"))
+	s.postgres = &postgresServer{options: devstack.PostgresOptions{DataDir: s.disk.path, Durable: true,
+		// Small, so that what is to be filled is filled soon.
+		Settings: []string{"max_wal_size=128MB", "min_wal_size=32MB"}}}
+	s.temporal = &temporalServer{options: devstack.TemporalOptions{BinDir: filepath.Join(".accord", "bin"),
+		DBFile: filepath.Join(s.state, "temporal", "temporal.db"), Progress: func(m string) { say("%s", m) }}}
+	if err := s.postgres.start(ctx); err != nil {
+		return err
+	}
+	if err := s.temporal.start(ctx); err != nil {
+		return err
+	}
+	if s.issuer, err = newIssuer(filepath.Join(s.state, "issuer")); err != nil {
+		return err
+	}
+	s.jwks = httptest.NewServer(s.issuer.keys)
+	s.sandbox = freeAddr()
+	s.links, err = newLinks(map[string]string{"postgres": s.postgres.address(), "temporal": s.temporal.address(), "sandbox": s.sandbox})
+	return err
+}
+
+// configure settles the environment of every part, and brings the database up to date.
+func (s *stack) configure(ctx context.Context) error {
+	s.apis = []string{"http://" + freeAddr(), "http://" + freeAddr()}
+	s.env = append(os.Environ(),
+		"ACCORD_DATABASE_URL="+s.postgres.url(), "ACCORD_TEMPORAL_ADDRESS="+s.temporal.address(), "ACCORD_SANDBOX_ADDR="+s.sandbox,
+		"ACCORD_SANDBOX_STATE="+filepath.Join(s.state, "sandbox.journal"),
+		"ACCORD_JWT_JWKS_URL="+s.jwks.URL, "ACCORD_JWT_ISSUER="+auth.DevIssuerName, "ACCORD_JWT_AUDIENCE="+auth.DevAudience,
+		// Short, so that changes end both ways and much happens in little time.
+		"ACCORD_VENDOR_TIMEOUT=3s", "ACCORD_GRANT_BUDGET=20s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=info",
+		"ACCORD_INBOX_PULL_EVERY=5s", "ACCORD_INBOX_OWN_TTL=10s")
+	_, err := s.accord(ctx, s.env, "migrate")
+	return err
+}
+
+// part is the process of that name, with its own ways to the servers.
+func (s *stack) part(ctx context.Context, name string) (*part, error) {
+	p := &part{name: name, logs: s.logs, bin: s.bin}
+	kind, number, _ := strings.Cut(name, "-")
+	if kind == "sandbox" {
+		p.arguments, p.ready, p.env = []string{"sandbox"}, "sandbox is listening", s.env
+		return p, nil
+	}
+	env := append(slices.Clone(s.env),
+		"ACCORD_DATABASE_URL="+through(s.postgres.url(), s.links.address(kind, "postgres")),
+		"ACCORD_TEMPORAL_ADDRESS="+s.links.address(kind, "temporal"))
+	vendors, err := s.vendors(ctx, env, s.links.address(kind, "sandbox"))
+	if err != nil {
+		return nil, err
+	}
+	p.env = append(env, vendors...)
+	if kind == "worker" {
+		p.arguments, p.ready = []string{"worker"}, `"worker is ready"`
+		return p, nil
+	}
+	n, _ := strconv.Atoi(number)
+	p.arguments, p.ready = []string{"serve"}, `"API is listening"`
+	p.env = append(p.env, "ACCORD_HTTP_ADDR="+strings.TrimPrefix(s.apis[n-1], "http://"))
+	return p, nil
+}
+
+// vendors are what `accord sandbox env` tells a shell.
+func (s *stack) vendors(ctx context.Context, env []string, address string) (out []string, err error) {
+	told, err := s.accord(ctx, append(slices.Clone(env), "ACCORD_SANDBOX_ADDR="+address), "sandbox", "env")
+	for _, m := range regexp.MustCompile(`(?m)^export (\w+)='(.*)'$`).FindAllStringSubmatch(told, -1) {
+		out = append(out, m[1]+"="+m[2])
+	}
+	return out, err
+}
+
+// accord runs a command to its end and gives what it printed. Its exit is an *exec.ExitError.
+func (s *stack) accord(ctx context.Context, env []string, arguments ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, s.bin, arguments...) //nolint:gosec // the command under test
+	var problems bytes.Buffer
+	cmd.Env, cmd.Stderr = env, &problems
+	out, err := cmd.Output()
+	if err != nil {
+		return string(out), fmt.Errorf("accord %v: %w: %s", arguments, err, &problems)
+	}
+	return string(out), nil
+}
+
+// through leads a database's URL another way.
+func through(raw, address string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	u.Host = address
+	return u.String()
+}
+
+func freeAddr() string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a port of our own
+	if err != nil {
+		return ""
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// awaitReady waits until every part is there and answers.
+func (s *stack) awaitReady(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	client := &http.Client{Timeout: 5 * time.Second}
+	for {
+		last := ""
+		for _, name := range partNames {
+			if !s.parts[name].isUp() {
+				last = name + " is not up"
+			}
+		}
+		for _, address := range []string{s.apis[0] + "/readyz", s.apis[1] + "/readyz", "http://" + s.sandbox + "/healthz"} {
+			if err := answersWell(ctx, client, address); err != nil {
+				last = err.Error()
+			}
+		}
+		if last == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not ready in %s: %s", limit, last)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func answersWell(ctx context.Context, client *http.Client, address string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %d", address, res.StatusCode)
+	}
+	return nil
+}
+
+// heal ends every disturbance that may be left, and waits until everything is there.
+func (s *stack) heal(ctx context.Context) error {
+	s.disk.free()
+	s.links.heal(ctx)
+	s.postgres.signal(syscall.SIGCONT)
+	s.temporal.signal(syscall.SIGCONT)
+	for _, p := range s.parts {
+		p.signal(syscall.SIGCONT)
+		p.release()
+	}
+	s.postgres.release()
+	s.temporal.release()
+	return s.awaitReady(ctx, 5*time.Minute)
+}
+
+// close stops everything and drops the state. The record stays.
+func (s *stack) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if s.stopWatching != nil {
+		s.stopWatching()
+	}
+	var errs []error
+	for i := len(partNames) - 1; i >= 0; i-- {
+		if p := s.parts[partNames[i]]; p != nil {
+			errs = append(errs, p.stop())
+		}
+	}
+	if s.links != nil {
+		s.links.close()
+	}
+	if s.jwks != nil {
+		s.jwks.Close()
+	}
+	if s.temporal != nil {
+		errs = append(errs, s.temporal.stop(ctx))
+	}
+	if s.postgres != nil {
+		errs = append(errs, s.postgres.stop(ctx))
+	}
+	if s.disk != nil {
+		errs = append(errs, s.disk.unmount())
+	}
+	if s.state != "" {
+		errs = append(errs, os.RemoveAll(s.state))
+	}
+	return errors.Join(errs...)
+}
+
+// crashes are processes that fell over by themselves: a panic is never right, whatever is done to what they run on.
+func (s *stack) crashes() error {
+	var errs []error
+	for _, name := range partNames {
+		text, err := os.ReadFile(filepath.Join(s.logs, name+".log"))
+		if err != nil {
+			return err
+		}
+		for _, sign := range []string{"\npanic: ", "\nfatal error: ", `"msg":"panic`} {
+			if i := bytes.Index(text, []byte(sign)); i >= 0 {
+				errs = append(errs, fmt.Errorf("%s fell over: %s", name, text[i:min(len(text), i+1500)]))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
