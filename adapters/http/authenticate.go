@@ -46,16 +46,25 @@ func (s *server) authenticate(g *gin.Context) {
 		return
 	}
 	if len(given) == 0 {
+		if s.limitFailure(g) {
+			return
+		}
 		unauthenticated(g, "unauthenticated", `Bearer realm="accord"`, "Send an access token: Authorization: Bearer <token>.")
 		return
 	}
 	token, ok := bearer(strings.TrimSpace(given[0]))
 	if len(given) > 1 || !ok {
+		if s.limitFailure(g) {
+			return
+		}
 		unauthenticated(g, "invalid-token", `Bearer realm="accord", error="invalid_token"`, "Authorization must be one Bearer token.")
 		return
 	}
 	principal, err := s.verifier.Verify(g.Request.Context(), token)
 	if f, is := fault.As(err); is && f.Kind == fault.Denied {
+		if s.limitFailure(g) {
+			return
+		}
 		unauthenticated(g, "invalid-token", `Bearer realm="accord", error="invalid_token"`, f.Message)
 		return
 	}

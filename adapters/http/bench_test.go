@@ -56,14 +56,21 @@ func benchHandlers(b *testing.B) map[string]http.Handler {
 		cfg.Inbox = box
 		cfg.Logger = slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // what a line of the log costs counts too
 	}).engine.Handler()
-	return map[string]http.Handler{"constant": constant, "anonymous": headAsGet(feed), "signed in": headAsGet(feed), "304": headAsGet(feed)}
+	counted := newAPI(b, func(cfg *Config) {
+		cfg.Inbox = box
+		cfg.Logger = slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // as above
+		enough := RateLimit{Rate: 1e9, Burst: 1e9}
+		cfg.Limits = RateLimits{Customer: enough, Address: enough}
+	}).engine.Handler()
+	return map[string]http.Handler{"constant": constant, "anonymous": headAsGet(feed), "signed in": headAsGet(feed), "304": headAsGet(feed),
+		"anonymous, limited": headAsGet(counted), "signed in, limited": headAsGet(counted)}
 }
 
 func benchRequest(name string) *http.Request {
 	req := httptest.NewRequest("GET", "/v1/inbox?limit=20", nil)
 	req.Header.Set("Accept-Language", "de-CH, de;q=0.9, en;q=0.5")
 	switch name {
-	case "signed in":
+	case "signed in", "signed in, limited":
 		req.Header.Set("Authorization", "Bearer ada")
 	case "304":
 		req.Header.Set("If-None-Match", `W/"0123456789abcdef"`)

@@ -24,6 +24,9 @@ func (s *server) change(g *gin.Context, canonical []byte, c preference.Change, i
 		s.fail(g, err)
 		return
 	}
+	if s.limitChange(g, c) {
+		return
+	}
 	x := exchangeOf(g)
 	result, err := s.preferences.Change(g.Request.Context(), ports.ChangeCommand{
 		Customer: x.customer, Change: c, Source: preference.FromApp,

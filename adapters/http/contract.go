@@ -35,6 +35,7 @@ type route struct {
 	bodies     map[string]*openapi3.Schema // by media type; empty when it takes none
 	maxBody    int64                       // bytes
 	streams    bool                        // the answer goes on for as long as both sides like
+	changes    bool                        // it asks for a change of preferences
 	access     access
 	scopes     []string // any of them
 	retirement *retirement
@@ -86,6 +87,7 @@ func readContract(doc []byte) (*contract, error) {
 func newRoute(doc *openapi3.T, path, method string, item *openapi3.PathItem, op *openapi3.Operation) (*route, error) {
 	r := &route{id: op.OperationID, method: method, path: path, operation: op, bodies: map[string]*openapi3.Schema{}}
 	r.params = append(append(r.params, item.Parameters...), op.Parameters...)
+	r.changes = r.params.GetByInAndName(openapi3.ParameterInHeader, "Prefer") != nil
 	if op.RequestBody != nil {
 		for mediaType, content := range op.RequestBody.Value.Content {
 			r.bodies[mediaType] = content.Schema.Value

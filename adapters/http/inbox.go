@@ -23,7 +23,7 @@ const (
 )
 
 // varyInbox is what an answer about an inbox depends on besides its address.
-const varyInbox = "Authorization, Accept-Language, Accord-Installation-Id"
+const varyInbox = "Authorization, Origin, Accept-Language, Accord-Installation-Id"
 
 // ownPage is Cache-Control of whatever shows what one viewer did: it is fresh for no time at all, since what the viewer
 // does next is in the next one, and nobody else's. Asking whether it still holds is cheap.

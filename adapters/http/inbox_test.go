@@ -103,7 +103,7 @@ func TestHowLongAPageIsFresh(t *testing.T) {
 	a.publish(global("news", ""))
 	cacheControl := func(token string, headers ...string) string {
 		got := a.call("GET", "/v1/inbox", token, "", headers...).is(200)
-		require.Equal(t, "Authorization, Accept-Language, Accord-Installation-Id", got.header.Get("Vary"))
+		require.Equal(t, "Authorization, Origin, Accept-Language, Accord-Installation-Id", got.header.Get("Vary"))
 		require.Equal(t, fmt.Sprint(len(got.body)), got.header.Get("Content-Length"))
 		return got.header.Get("Cache-Control")
 	}

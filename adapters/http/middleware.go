@@ -140,6 +140,7 @@ func recoverPanics(log *slog.Logger) gin.HandlerFunc {
 func secure(g *gin.Context) {
 	h := g.Writer.Header()
 	h["X-Content-Type-Options"], h["Content-Security-Policy"], h["Cache-Control"] = nosniff, noContent, noStore
+	h["Cross-Origin-Resource-Policy"] = sameOrigin // no page elsewhere may so much as load it
 	if strings.HasPrefix(g.FullPath(), "/v1/") {
 		h["Vary"] = varyCaller
 		return
@@ -153,7 +154,8 @@ var (
 	noReferrer = []string{"no-referrer"}
 	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
 	noStore    = []string{"no-store"}
-	varyCaller = []string{"Authorization"}
+	sameOrigin = []string{"same-origin"}
+	varyCaller = []string{"Authorization, Origin"}
 )
 
 func notFound(g *gin.Context) {

@@ -21,7 +21,7 @@ func TestPreferencesOfACustomerNobodyHasHeardOf(t *testing.T) {
 		"devices":[],"effective":[]}`, string(got.body))
 	require.Equal(t, `"0"`, got.header.Get("ETag"))
 	require.Equal(t, "private, no-cache", got.header.Get("Cache-Control"))
-	require.Equal(t, "Authorization", got.header.Get("Vary"))
+	require.Equal(t, "Authorization, Origin", got.header.Get("Vary"))
 	require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
 }
 

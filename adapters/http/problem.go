@@ -54,6 +54,7 @@ var known = []struct{ Code, Title, Meaning string }{
 	{"message-retracted", "The message was retracted", "That is for good. Publish a new one."},
 	{"version-too-old", "What has changed since is no longer known", "Start over with GET /v1/inbox."},
 	{"refresh-limit", "Refreshed too often", "Wait for Retry-After seconds; the feed is kept fresh without it."},
+	{"rate-limited", "Called too often", "Wait for Retry-After seconds. RateLimit-Policy and RateLimit say what is allowed and what is left."},
 	{"version-changed", "Somebody else changed it first", "Read again, then decide again."},
 	{"content-too-large", "The body is too large", "At most 64 KiB, and 48 MiB for a message to be published."},
 	{"unsupported-media-type", "The body is of a type this call does not take", "Accept or Accept-Patch lists those it takes."},
@@ -81,7 +82,9 @@ func (p Problem) answer(g *gin.Context) {
 	case http.StatusServiceUnavailable:
 		g.Header("Retry-After", retryAfter)
 	case http.StatusTooManyRequests:
-		g.Header("Retry-After", throttledFor)
+		if g.Writer.Header().Get("Retry-After") == "" {
+			g.Header("Retry-After", throttledFor)
+		}
 	}
 	writeJSON(g, p.Status, "application/problem+json", p)
 	g.Abort()

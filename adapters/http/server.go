@@ -33,6 +33,9 @@ type Config struct {
 	Ready       map[string]ports.Readiness // by the name shown in /readyz
 	Metrics     *prometheus.Registry       // gets our measures; /metrics shows all of it
 	Dev         *DevTokens                 // nil everywhere but in the development stack
+	Limits      RateLimits                 // how often who may call; nothing is limited without
+	CORSOrigins []string                   // of web apps that may call from a browser
+	HSTS        time.Duration              // how long browsers shall insist on https; zero for not saying so
 	Tracer      trace.Tracer               // makes a span of each request; nil for none
 	Logger      *slog.Logger
 	Build       string // shown in /healthz and /docs
@@ -48,6 +51,7 @@ type server struct {
 	streams     ports.Streams
 	large       chan struct{} // a place for each large body that is worked on
 	questions   *questions
+	limits      *limits
 	verifier    ports.TokenVerifier
 	catalogue   *preference.Catalogue
 	ready       map[string]ports.Readiness
@@ -65,7 +69,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("HTTP API: %w", err)
 	}
-	return headAsGet(engine.Handler()), nil
+	return insistOnHTTPS(crossOrigin(headAsGet(engine.Handler()), cfg.CORSOrigins), cfg.HSTS), nil
 }
 
 // headAsGet answers HEAD wherever there is a GET: net/http leaves the body out by itself.
@@ -114,6 +118,9 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 		engagement: cfg.Engagement, streams: cfg.Streams,
 		large: make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
 		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c}
+	if s.limits, err = newLimits(cfg.Limits, time.Now); err != nil {
+		return nil, err
+	}
 	engine, err := newGin()
 	if err != nil {
 		return nil, err
@@ -123,7 +130,7 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 		engine.Use(traced(cfg.Tracer))
 	}
 	engine.Use(observe(cfg.Logger, durations), recoverPanics(cfg.Logger), secure, announceRetirement,
-		s.authenticate, s.answerKnown, s.checkParameters, s.notePresence)
+		s.authenticate, s.limit, s.answerKnown, s.checkParameters, s.notePresence)
 	engine.NoRoute(notFound)
 	engine.NoMethod(methodNotAllowed)
 	RegisterHandlersWithOptions(engine, s, GinServerOptions{ErrorHandler: s.badBinding})

@@ -73,11 +73,18 @@ func (c *core) handler(service *preferences.Service, streams ports.Streams, veri
 	hc := httpapi.Config{Preferences: replaying{service, c.metrics.changes.replays}, Operators: service,
 		Inbox: measuredInbox{c.inbox, c.metrics.inboxes}, Messages: measuredMessages{c.inbox, c.metrics.inboxes}, LinkTargets: c.inbox,
 		Engagement: c.measures, Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
-		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Tracer: c.tracing.Tracer("http"), Logger: c.log, Build: Build}
+		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Tracer: c.tracing.Tracer("http"), Logger: c.log, Build: Build,
+		Limits: rateLimits(c.cfg.Security), CORSOrigins: c.cfg.Security.CORSOrigins, HSTS: c.cfg.Security.HSTS}
 	if dev != nil {
 		hc.Dev = &httpapi.DevTokens{Mint: dev.Mint, Keys: dev}
 	}
 	return httpapi.New(hc)
+}
+
+func rateLimits(s config.Security) httpapi.RateLimits {
+	limit := func(r config.RateLimit) httpapi.RateLimit { return httpapi.RateLimit{Rate: r.Rate, Burst: r.Burst} }
+	return httpapi.RateLimits{Customer: limit(s.RateCustomer), Changes: limit(s.RateChanges), Events: limit(s.RateEvents),
+		Address: limit(s.RateAddress), Links: limit(s.RateLink), Callers: s.RateCallers}
 }
 
 // serve runs a server until ctx ends, then lets requests under way finish.

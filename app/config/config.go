@@ -84,6 +84,8 @@ type Config struct {
 	Inbox   Inbox
 	Vendors Vendors
 	Tracing Tracing
+	// Security is in security.go.
+	Security Security
 
 	// How long a stop may take before it is cut short.
 	StopTimeout time.Duration `env:"ACCORD_STOP_TIMEOUT" envDefault:"20s"`
@@ -238,7 +240,7 @@ func bySetting(problem error) error {
 	if !errors.As(problem, &parse) {
 		return problem
 	}
-	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing](), reflect.TypeFor[Security]()} {
 		if field, ok := t.FieldByName(parse.Name); ok {
 			return fmt.Errorf("%s cannot be read: %w", field.Tag.Get("env"), parse.Err)
 		}
@@ -316,6 +318,7 @@ func (c Config) Validate(needs ...Need) error {
 	}
 	c.Inbox.check(bad)
 	c.Tracing.check(bad)
+	c.Security.check(bad)
 	c.Vendors.engagement(bad)
 	if _, err := url.Parse(c.DatabaseURL.Reveal()); err != nil {
 		bad("ACCORD_DATABASE_URL", "must be a URL such as postgres://user:password@host/database")

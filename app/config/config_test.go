@@ -128,8 +128,6 @@ func TestTheDocumentationIsCurrent(t *testing.T) {
 
 // document reads the settings and their comments off the source, so that the page cannot say anything else.
 func document(t *testing.T) string {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
-	require.NoError(t, err)
 	var b strings.Builder
 	b.WriteString(`# Configuration
 
@@ -139,7 +137,16 @@ Settings come from the environment. A command checks what it needs at its start 
 | setting | default | what it is |
 |---|---|---|
 `)
-	ast.Inspect(file, func(n ast.Node) bool {
+	for _, source := range []string{"config.go", "security.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.ParseComments)
+		require.NoError(t, err)
+		ast.Inspect(file, describe(t, &b))
+	}
+	return b.String()
+}
+
+func describe(t *testing.T, b *strings.Builder) func(ast.Node) bool {
+	return func(n ast.Node) bool {
 		field, is := n.(*ast.Field)
 		if !is || field.Tag == nil {
 			return true
@@ -156,8 +163,7 @@ Settings come from the environment. A command checks what it needs at its start 
 		if value != "" {
 			value = "`" + value + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", setting, value, strings.Join(strings.Fields(field.Doc.Text()), " "))
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", setting, value, strings.Join(strings.Fields(field.Doc.Text()), " "))
 		return true
-	})
-	return b.String()
+	}
 }
