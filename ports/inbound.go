@@ -54,7 +54,8 @@ type ChangeResult struct {
 type PreferenceView struct {
 	Preferences preference.Preferences
 	Holds       []preference.Hold
-	Tag         string // ETag without quotes
+	At          time.Time // as of when: quiet hours come and go without a change
+	Tag         string    // ETag without quotes, of what is seen then
 }
 
 // Operators is what support, operators and other systems may ask. The caller has checked the scope.

@@ -4,6 +4,7 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -229,6 +230,9 @@ type ChannelDeliverability struct {
 	Channel     string    `json:"channel"`
 	Deliverable bool      `json:"deliverable"`
 	Devices     []Effect  `json:"devices"`
+
+	// Until When the quiet hours end that stand in the way; left out when none do.
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // ChannelState defines model for ChannelState.
@@ -308,6 +312,9 @@ type DeliverabilityAnswer struct {
 
 	// Email Marketing e-mail; null when a push channel was asked for.
 	Email *EmailDeliverability `json:"email"`
+
+	// Until When the quiet hours end that stand in the way of the channel that was asked for; left out when none do.
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // Delivery defines model for Delivery.
@@ -758,6 +765,9 @@ type Preferences struct {
 	Email     EmailPreferences `json:"email"`
 	Push      PushPreferences  `json:"push"`
 
+	// QuietHours When nothing but required channels is sent, each day by the clock on the wall there. Null for none.
+	QuietHours *QuietHours `json:"quiet_hours"`
+
 	// Version Grows by one with each change that is applied; 0 is a customer nobody has heard of.
 	Version Version `json:"version"`
 }
@@ -792,6 +802,9 @@ type PushPatch struct {
 	// Enabled The global switch.
 	Enabled *bool `json:"enabled,omitempty"`
 
+	// QuietHours All three members are set together; null removes the quiet hours.
+	QuietHours json.RawMessage `json:"quiet_hours,omitempty"`
+
 	// Wording The text the person was shown when deciding.
 	Wording *Wording `json:"wording,omitempty"`
 }
@@ -808,6 +821,9 @@ type PushPreferences struct {
 	// Enabled The global switch. It masks the channels and never changes them.
 	Enabled bool `json:"enabled"`
 
+	// QuietHours When nothing but required channels is sent, each day by the clock on the wall there. Null for none.
+	QuietHours *QuietHours `json:"quiet_hours"`
+
 	// Source From where it was chosen.
 	Source Source `json:"source"`
 
@@ -816,6 +832,24 @@ type PushPreferences struct {
 
 	// Version Grows by one with each change that is applied; 0 is a customer nobody has heard of.
 	Version Version `json:"version"`
+}
+
+// QuietHours When nothing but required channels is sent, each day by the clock on the wall there. Null for none.
+type QuietHours struct {
+	// End `hh:mm`; on the next day where it is before `start`.
+	End string `json:"end"`
+
+	// Source From where it was chosen.
+	Source Source `json:"source"`
+
+	// Start `hh:mm`
+	Start string `json:"start"`
+
+	// TimeZone IANA name.
+	TimeZone string `json:"time_zone"`
+
+	// Ts When it was chosen; null when it never was.
+	Ts *ChosenAt `json:"ts"`
 }
 
 // Rate defines model for Rate.

@@ -79,7 +79,8 @@ func (f *fakeApp) View(_ context.Context, customer preference.CustomerID) (ports
 	done, err := f.begin()
 	defer done()
 	a := preference.RestoreAccount(f.standing(customer, ""))
-	return ports.PreferenceView{Preferences: a.Preferences(), Holds: a.Holds(), Tag: a.Tag()}, err
+	return ports.PreferenceView{Preferences: a.Preferences(), Holds: a.Holds(), At: f.now,
+		Tag: preference.TagAt(a.Tag(), a.Preferences(), a.Holds(), f.now)}, err
 }
 
 func (f *fakeApp) Change(_ context.Context, c ports.ChangeCommand) (ports.ChangeResult, error) {
@@ -103,7 +104,7 @@ func (f *fakeApp) Change(_ context.Context, c ports.ChangeCommand) (ports.Change
 	f.store(c.Customer, a)
 	after := preference.Restore(c.Customer, op.After, f.catalogue)
 	return ports.ChangeResult{Operation: *op, Replayed: replayed,
-		View: ports.PreferenceView{Preferences: after, Tag: preference.Tag(after.Version(), 0)}}, nil
+		View: ports.PreferenceView{Preferences: after, At: f.now, Tag: preference.TagAt(preference.Tag(after.Version(), 0), after, nil, f.now)}}, nil
 }
 
 func (f *fakeApp) work(a *preference.Account, op *preference.Operation) error {
@@ -179,7 +180,7 @@ func (f *fakeApp) Deliverability(_ context.Context, customer preference.Customer
 	out := ports.DeliverabilityView{Email: a.Preferences().EmailBlockers(a.Holds())}
 	for _, ch := range f.catalogue.Channels() {
 		if channel == "" || channel == ch.Key {
-			out.Channels = append(out.Channels, a.Preferences().Deliverability(ch, a.Holds()))
+			out.Channels = append(out.Channels, a.Preferences().Deliverability(ch, a.Holds(), f.now))
 		}
 	}
 	return out, err

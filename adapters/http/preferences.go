@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -52,8 +54,42 @@ func (s *server) PatchPushPreferences(g *gin.Context, _ PatchPushPreferencesPara
 	if !ok {
 		return
 	}
-	change, err := preference.SwitchPush(body.Enabled, switches(body.Channels), body.Wording.domain())
+	change, err := body.change()
 	s.change(g, canonical, change, err, func(v ports.PreferenceView) any { return presentPush(v) })
+}
+
+// change puts together what the patch says. Nothing at all is refused by SwitchPush, with what it could have said.
+func (b PushPatch) change() (preference.Change, error) {
+	hours, err := b.quietHours()
+	if err != nil {
+		return preference.Change{}, err
+	}
+	var out preference.Change
+	if hours != nil && b.Enabled == nil && (b.Channels == nil || len(*b.Channels) == 0) {
+		return preference.SetQuietHours(*hours, b.Wording.domain())
+	}
+	if out, err = preference.SwitchPush(b.Enabled, switches(b.Channels), b.Wording.domain()); err == nil && hours != nil {
+		out = out.WithQuietHours(*hours)
+	}
+	return out, err
+}
+
+// quietHours that the patch sets; the zero value removes them, nil says nothing about them.
+func (b PushPatch) quietHours() (*preference.QuietHours, error) {
+	var given *struct {
+		Start, End string
+		TimeZone   string `json:"time_zone"`
+	}
+	switch err := json.Unmarshal(b.QuietHours, &given); {
+	case len(b.QuietHours) == 0:
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("quiet hours that keep the schema do not fit their type: %w", err)
+	case given == nil:
+		return &preference.QuietHours{}, nil
+	}
+	hours, err := preference.NewQuietHours(given.Start, given.End, given.TimeZone)
+	return &hours, err
 }
 
 // PatchEmailPreferences subscribes to or unsubscribes from e-mail marketing.
@@ -138,14 +174,14 @@ func presentDeliverability(customer preference.CustomerID, asked string, v ports
 	for _, d := range v.Channels {
 		if asked != emailChannel {
 			out.Channels = append(out.Channels, ChannelDeliverability{Channel: string(d.Channel), Deliverable: d.Deliverable,
-				BlockedBy: texts(d.BlockedBy), Devices: presentEffects(d.Devices)})
+				BlockedBy: texts(d.BlockedBy), Until: timeOrNull(d.Until), Devices: presentEffects(d.Devices)})
 		}
 	}
 	switch {
 	case asked == emailChannel:
 		out.Deliverable, out.BlockedBy = &out.Email.Deliverable, &out.Email.BlockedBy
 	case asked != "" && len(out.Channels) == 1:
-		out.Deliverable, out.BlockedBy = &out.Channels[0].Deliverable, &out.Channels[0].BlockedBy
+		out.Deliverable, out.BlockedBy, out.Until = &out.Channels[0].Deliverable, &out.Channels[0].BlockedBy, out.Channels[0].Until
 	}
 	return out
 }

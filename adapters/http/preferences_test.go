@@ -12,13 +12,13 @@ func TestPreferencesOfACustomerNobodyHasHeardOf(t *testing.T) {
 	t.Parallel()
 	got := newAPI(t).call("GET", "/v1/preferences", "ada", "").is(200)
 	require.JSONEq(t, `{"version":0,
-		"push":{"enabled":true,"ts":null,"source":"default","version":0,"devices":[],"effective":[],"channels":{
+		"push":{"enabled":true,"ts":null,"source":"default","version":0,"devices":[],"effective":[],"quiet_hours":null,"channels":{
 			"promotions":{"enabled":false,"ts":null,"source":"default","required":false},
 			"order_updates":{"enabled":true,"ts":null,"source":"default","required":true},
 			"loyalty":{"enabled":false,"ts":null,"source":"default","required":false},
 			"news":{"enabled":false,"ts":null,"source":"default","required":false}}},
 		"email":{"version":0,"marketing":{"status":"unsubscribed","ts":null,"source":"default","consent_purpose":"email-marketing"}},
-		"devices":[],"effective":[]}`, string(got.body))
+		"devices":[],"effective":[],"quiet_hours":null}`, string(got.body))
 	require.Equal(t, `"0"`, got.header.Get("ETag"))
 	require.Equal(t, "private, no-cache", got.header.Get("Cache-Control"))
 	require.Equal(t, "Authorization, Origin", got.header.Get("Vary"))

@@ -14,13 +14,14 @@ import (
 
 func presentPreferences(v ports.PreferenceView) Preferences {
 	push := presentPush(v)
-	return Preferences{Version: push.Version, Push: push, Email: presentEmail(v), Devices: push.Devices, Effective: push.Effective}
+	return Preferences{Version: push.Version, Push: push, Email: presentEmail(v), Devices: push.Devices, Effective: push.Effective, QuietHours: push.QuietHours}
 }
 
 func presentPush(v ports.PreferenceView) PushPreferences {
 	p := v.Preferences
 	out := PushPreferences{Enabled: p.Push().Enabled, Ts: timeOrNull(p.Push().At), Source: string(p.Push().Source), Version: p.Version(),
-		Channels: map[string]ChannelState{}, Devices: []Device{}, Effective: presentEffects(p.Effective(v.Holds))}
+		Channels: map[string]ChannelState{}, Devices: []Device{}, Effective: presentEffects(p.Effective(v.Holds, v.At)),
+		QuietHours: presentQuietHours(p.QuietHours())}
 	for _, ch := range p.Catalogue().Channels() {
 		choice := p.Channel(ch.Key)
 		out.Channels[string(ch.Key)] = ChannelState{Enabled: choice.Enabled, Ts: timeOrNull(choice.At), Source: string(choice.Source), Required: ch.Required}
@@ -29,6 +30,13 @@ func presentPush(v ports.PreferenceView) PushPreferences {
 		out.Devices = append(out.Devices, presentDevice(d))
 	}
 	return out
+}
+
+func presentQuietHours(q preference.QuietChoice) *QuietHours {
+	if q.IsNone() {
+		return nil
+	}
+	return &QuietHours{Start: q.Start, End: q.End, TimeZone: q.Zone, Ts: timeOrNull(q.At), Source: string(q.Source)}
 }
 
 func presentDevice(d preference.Device) Device {

@@ -251,6 +251,7 @@ type brazeSet struct {
 	ExternalID     string            `json:"external_id"`
 	EmailSubscribe *string           `json:"email_subscribe,omitempty"`
 	Groups         map[string]string `json:"groups,omitempty"`
+	Quiet          quietPut          `json:"quiet,omitzero"`
 }
 
 func (*brazeSet) kind() string { return "crm.set" }
@@ -271,7 +272,13 @@ func (c *brazeSet) apply(st *state, e *effect) {
 			p.Groups[id] = value
 		}
 	}
-	if p.EmailSubscribe == "" && len(p.Groups) == 0 { // somebody with nothing known is nobody Braze has heard of
+	if c.Quiet.QuietHours != nil {
+		setOrRemove(p.Custom, quietHours, textOrNull(*c.Quiet.QuietHours))
+	}
+	if c.Quiet.TimeZone != nil {
+		setOrRemove(p.Standard, "time_zone", textOrNull(*c.Quiet.TimeZone))
+	}
+	if p.EmailSubscribe == "" && len(p.Groups)+len(p.Custom)+len(p.Standard) == 0 { // somebody with nothing known is nobody Braze has heard of
 		delete(st.Braze.Profiles, c.ExternalID)
 	}
 }

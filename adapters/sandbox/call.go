@@ -51,6 +51,15 @@ func textOf(raw json.RawMessage) string {
 	return text
 }
 
+// textOrNull is the JSON of a text, and null of an empty one.
+func textOrNull(text string) json.RawMessage {
+	raw, err := json.Marshal(text)
+	if text == "" || err != nil {
+		return json.RawMessage("null")
+	}
+	return raw
+}
+
 func textsOf(raw json.RawMessage) []string {
 	var items []json.RawMessage
 	if json.Unmarshal(raw, &items) != nil {

@@ -16,10 +16,18 @@ type customerView struct {
 type crmView struct {
 	EmailMarketing string            `json:"email_marketing"` // subscribed, unsubscribed, neutral or unknown
 	Channels       map[string]string `json:"channels"`        // subscribed, unsubscribed or unknown, for every channel
+	quietView
 }
 
 type pushView struct {
 	Devices []deviceView `json:"devices"`
+	quietView
+}
+
+// quietView is left out where there are no quiet hours, and no zone is known.
+type quietView struct {
+	QuietHours string `json:"quiet_hours,omitempty"`
+	TimeZone   string `json:"time_zone,omitempty"`
 }
 
 type deviceView struct {
@@ -36,14 +44,24 @@ type customerPut struct {
 	CRM *struct {
 		EmailMarketing *string           `json:"email_marketing"`
 		Channels       map[string]string `json:"channels"`
+		quietPut
 	} `json:"crm"`
 	Push *struct {
 		Devices *[]devicePut `json:"devices"`
+		quietPut
 	} `json:"push"`
 	CMP *struct {
 		Purposes map[string]string `json:"purposes"`
 	} `json:"cmp"`
 }
+
+// quietPut sets what is given; "" is none.
+type quietPut struct {
+	QuietHours *string `json:"quiet_hours,omitempty"`
+	TimeZone   *string `json:"time_zone,omitempty"`
+}
+
+func (q quietPut) given() bool { return q != quietPut{} }
 
 type devicePut struct {
 	Token   string `json:"token"`
@@ -51,6 +69,9 @@ type devicePut struct {
 	// Type is OneSignal's; without it the type the token has, or else AndroidPush.
 	Type string `json:"type"`
 }
+
+// quietHours names Braze's custom attribute and OneSignal's tag.
+const quietHours = "quiet_hours"
 
 // emailStates maps the normalised e-mail state to Braze's.
 var emailStates = map[string]string{
@@ -76,6 +97,7 @@ func (st *state) customer(cfg Config, id string) customerView {
 	}
 	profile := st.Braze.Profiles[id]
 	if profile != nil {
+		view.CRM.quietView = quietView{textOf(profile.Custom[quietHours]), textOf(profile.Standard["time_zone"])}
 		for name, state := range emailStates {
 			if state == profile.EmailSubscribe {
 				view.CRM.EmailMarketing = name
@@ -89,6 +111,7 @@ func (st *state) customer(cfg Config, id string) customerView {
 		}
 	}
 	if u := st.OneSignal.user(aliasExternalID, id); u != nil {
+		view.Push.quietView = quietView{u.Tags[quietHours], textOf(u.Properties["timezone_id"])}
 		for _, subID := range u.Subscriptions {
 			if sub := st.OneSignal.Subscriptions[subID]; sub.isPush() {
 				view.Push.Devices = append(view.Push.Devices, deviceView{sub.Token, sub.Enabled})
@@ -191,10 +214,10 @@ func has(states map[string]string, state string) bool {
 
 // crmChange is nil when nothing of the CRM is given.
 func (in customerPut) crmChange(cfg Config, id string) change {
-	if in.CRM == nil || in.CRM.EmailMarketing == nil && len(in.CRM.Channels) == 0 {
+	if in.CRM == nil || in.CRM.EmailMarketing == nil && len(in.CRM.Channels) == 0 && !in.CRM.given() {
 		return nil
 	}
-	ch := &brazeSet{ExternalID: id, Groups: map[string]string{}}
+	ch := &brazeSet{ExternalID: id, Groups: map[string]string{}, Quiet: in.CRM.quietPut}
 	if in.CRM.EmailMarketing != nil {
 		state := emailStates[*in.CRM.EmailMarketing]
 		ch.EmailSubscribe = &state
@@ -208,7 +231,7 @@ func (in customerPut) crmChange(cfg Config, id string) change {
 
 // pushChange is nil when no devices are given; the keys are the users it touches.
 func (in customerPut) pushChange(o *oneSignalState, id string) (change, []string) {
-	if in.Push == nil || in.Push.Devices == nil {
+	if in.Push == nil || in.Push.Devices == nil && !in.Push.given() {
 		return nil, nil
 	}
 	ch := &oneSignalSet{UserID: newID(), Customer: id}
@@ -216,7 +239,8 @@ func (in customerPut) pushChange(o *oneSignalState, id string) (change, []string
 		ch.UserID = u.ID
 	}
 	keys := []string{ch.UserID}
-	for _, d := range *in.Push.Devices {
+	ch.Quiet, ch.Keep = in.Push.quietPut, in.Push.Devices == nil
+	for _, d := range valueOr(in.Push.Devices, nil) {
 		kind := d.Type
 		if kind == "" {
 			kind = o.pushTypeOf(d.Token)

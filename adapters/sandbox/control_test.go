@@ -54,6 +54,24 @@ func TestPutSetsExactlyWhatIsGiven(t *testing.T) {
 	require.Empty(t, h.purposes("ada"))
 }
 
+func TestPutQuietHours(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	h.put("ada", `{"crm":{"quiet_hours":"22:00-07:00 Europe/Zurich","time_zone":"Europe/Zurich"},"push":{"quiet_hours":"01:00-02:00 UTC","time_zone":"UTC","devices":[{"token":"t1"}]}}`)
+	shown := h.do("GET", "/_sandbox/customers/ada", "").body
+	view := h.customer("ada")
+	require.Equal(t, quietView{"22:00-07:00 Europe/Zurich", "Europe/Zurich"}, view.CRM.quietView)
+	require.Equal(t, quietView{"01:00-02:00 UTC", "UTC"}, view.Push.quietView)
+	require.Equal(t, shown, h.do("PUT", "/_sandbox/customers/ada", shown).body, "what GET says can be put back")
+	require.Equal(t, "Europe/Zurich", h.export("ada", "time_zone")["time_zone"])
+	h.put("ada", `{"push":{"quiet_hours":""}}`)
+	view = h.customer("ada")
+	require.Equal(t, quietView{"", "UTC"}, view.Push.quietView)
+	require.Len(t, view.Push.Devices, 1, "what is not given stays")
+	h.put("ada", `{"crm":{"quiet_hours":"","time_zone":""},"push":{"time_zone":"","devices":[]}}`)
+	require.Equal(t, nobody, h.do("GET", "/_sandbox/customers/ada", "").body)
+}
+
 func TestPutEmailStates(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -134,6 +134,8 @@ type oneSignalSet struct {
 	Customer        string          `json:"customer"`
 	Devices         []oneSignalSpec `json:"devices"`
 	SubscriptionIDs []string        `json:"subscription_ids"`
+	Keep            bool            `json:"keep,omitempty"` // the devices as they are
+	Quiet           quietPut        `json:"quiet,omitzero"`
 }
 
 func (*oneSignalSet) kind() string { return "push.set" }
@@ -141,12 +143,21 @@ func (*oneSignalSet) kind() string { return "push.set" }
 func (c *oneSignalSet) apply(st *state, e *effect) {
 	o := &st.OneSignal
 	u := o.Users[c.UserID]
-	if u == nil && len(c.Devices) == 0 {
+	if u == nil && len(c.Devices) == 0 && valueOr(c.Quiet.QuietHours, "")+valueOr(c.Quiet.TimeZone, "") == "" {
 		return // nobody without devices stays nobody
 	}
 	if u == nil {
 		u = o.makeUser(c.UserID)
 		o.setAliases(u, map[string]string{aliasExternalID: c.Customer})
+	}
+	if c.Quiet.QuietHours != nil {
+		oneSignalProperties{Tags: map[string]string{quietHours: *c.Quiet.QuietHours}}.applyTo(u)
+	}
+	if c.Quiet.TimeZone != nil {
+		setOrRemove(u.Properties, "timezone_id", textOrNull(*c.Quiet.TimeZone))
+	}
+	if c.Keep {
+		return
 	}
 	for _, id := range slices.Clone(u.Subscriptions) {
 		sub := o.Subscriptions[id]

@@ -149,8 +149,8 @@ func (s *Service) latest(ctx context.Context, op preference.Operation) (preferen
 }
 
 // viewAfter is the answer to an applied change: what this change made, not what holds by now, so that repeating the
-// request repeats the answer.
+// request repeats the answer. Quiet hours are told as of when it was applied.
 func (s *Service) viewAfter(op preference.Operation) ports.PreferenceView {
 	p := preference.Restore(op.Customer, op.After, s.Catalogue)
-	return ports.PreferenceView{Preferences: p, Tag: preference.Tag(p.Version(), 0)}
+	return viewOf(p, nil, preference.Tag(p.Version(), 0), op.SettledAt)
 }

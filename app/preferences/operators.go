@@ -23,10 +23,10 @@ func (s *Service) Deliverability(ctx context.Context, customer preference.Custom
 	if err != nil {
 		return ports.DeliverabilityView{}, err
 	}
-	holds := acc.Holds()
+	holds, now := acc.Holds(), s.Now()
 	out := ports.DeliverabilityView{Email: acc.Preferences().EmailBlockers(holds)}
 	for _, ch := range wanted {
-		out.Channels = append(out.Channels, acc.Preferences().Deliverability(ch, holds))
+		out.Channels = append(out.Channels, acc.Preferences().Deliverability(ch, holds, now))
 	}
 	return out, nil
 }

@@ -105,7 +105,12 @@ func (s *Service) View(ctx context.Context, customer preference.CustomerID) (por
 	if err != nil {
 		return ports.PreferenceView{}, err
 	}
-	return ports.PreferenceView{Preferences: acc.Preferences(), Holds: acc.Holds(), Tag: acc.Tag()}, nil
+	return viewOf(acc.Preferences(), acc.Holds(), acc.Tag(), s.Now()), nil
+}
+
+// viewOf is what a reader sees at a moment.
+func viewOf(p preference.Preferences, holds []preference.Hold, tag string, at time.Time) ports.PreferenceView {
+	return ports.PreferenceView{Preferences: p, Holds: holds, At: at, Tag: preference.TagAt(tag, p, holds, at)}
 }
 
 // Audit implements ports.Preferences.

@@ -3,6 +3,7 @@ package engagement
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"accord/domain/preference"
 )
@@ -23,7 +24,8 @@ const (
 
 // ReachOf is what preferences that were applied mean for the measures. Whether something reaches the customer is asked of
 // the preferences themselves, so that a customer is opted in exactly when we may send: the customer's switches, each
-// device's own and its permission, and consent. Holds are left out: they belong to changes that are not settled.
+// device's own and its permission, and consent. Holds are left out: they belong to changes that are not settled. So are quiet hours: they
+// tell when, not whether.
 func ReachOf(p preference.Preferences) Reach {
 	r := Reach{known: true}
 	if len(p.Devices()) > 0 {
@@ -33,7 +35,7 @@ func ReachOf(p preference.Preferences) Reach {
 		r.words = append(r.words, byEmail)
 	}
 	for _, ch := range p.Catalogue().Channels() {
-		if p.Deliverability(ch, nil).Deliverable {
+		if p.Deliverability(ch, nil, time.Time{}).Deliverable {
 			r.words = append(r.words, onChannel+string(ch.Key), byPush)
 		}
 	}

@@ -404,8 +404,8 @@ func (m *machine) holdsCover(t *rapid.T) {
 			continue
 		}
 		withdrawals++
-		alone := a.Preferences().Effective([]Hold{op.Change.Hold()})
-		for i, e := range a.Preferences().Effective(a.Holds()) {
+		alone := a.Preferences().Effective([]Hold{op.Change.Hold()}, time.Time{})
+		for i, e := range a.Preferences().Effective(a.Holds(), time.Time{}) {
 			if slices.Contains(alone[i].BlockedBy, BlockedByHold) {
 				require.Contains(t, e.BlockedBy, BlockedByHold)
 				require.False(t, e.Deliverable)

@@ -26,7 +26,7 @@ func (p Preferences) Apply(c Change, at time.Time, source Source) (Preferences, 
 	next := p.clone()
 	next.version++
 	for _, step := range []func(*Preferences, changeDoc, time.Time, Source) error{
-		applySwitches, applyRegistration, applyDeviceSwitches, applyRelease, applyEmail,
+		applySwitches, applyQuietHours, applyRegistration, applyDeviceSwitches, applyRelease, applyEmail,
 	} {
 		if err := step(&next, c.c, at.UTC(), source); err != nil {
 			return p, err

@@ -33,12 +33,13 @@ type Registration struct {
 }
 
 // Change is one requested change. It says what shall hold afterwards, not what differs, so repeating it changes
-// nothing. Build it with SwitchPush, SwitchDevice, RegisterDevice, ReleaseDevice, SetEmail, Reaffirm or Erase; the
-// zero value is refused everywhere.
+// nothing. Build it with SwitchPush, SetQuietHours, SwitchDevice, RegisterDevice, ReleaseDevice, SetEmail, Reaffirm or
+// Erase; the zero value is refused everywhere.
 type Change struct{ c changeDoc }
 
 type changeDoc struct {
 	Push     *bool               `json:"push,omitempty"`
+	Quiet    *QuietHours         `json:"quiet_hours,omitempty"` // empty removes them
 	Channels map[ChannelKey]bool `json:"channels,omitempty"`
 	Register *Registration       `json:"register,omitempty"`
 	Device   DeviceID            `json:"device,omitempty"`
@@ -57,7 +58,7 @@ type changeDoc struct {
 // SwitchPush sets the global switch (nil leaves it) and channels. At least one of them must be given.
 func SwitchPush(enabled *bool, channels map[ChannelKey]bool, wording *Wording) (Change, error) {
 	if enabled == nil && len(channels) == 0 {
-		return Change{}, fault.OnField("", "empty_change", "must set enabled or at least one channel")
+		return Change{}, fault.OnField("", "empty_change", "must set enabled, quiet_hours or at least one channel")
 	}
 	return withWording(changeDoc{Push: copied(enabled), Channels: maps.Clone(channels)}, wording)
 }
@@ -153,7 +154,7 @@ func (c Change) Wording() *Wording { return c.c.Wording }
 // IsZero reports a Change nobody built.
 func (c Change) IsZero() bool {
 	d := c.c
-	return d.Push == nil && len(d.Channels) == 0 && d.Register == nil && d.Device == "" && d.Release == "" && d.Email == "" && len(d.Items) == 0 && !d.Erase
+	return d.Push == nil && d.Quiet == nil && len(d.Channels) == 0 && d.Register == nil && d.Device == "" && d.Release == "" && d.Email == "" && len(d.Items) == 0 && !d.Erase
 }
 
 // Kind is Withdrawal as soon as the change says "off" anywhere. It does not look at what held before: whoever repeats
@@ -162,7 +163,7 @@ func (c Change) Kind() Kind {
 	d := c.c
 	off := func(m map[ChannelKey]bool) bool { return slices.Contains(slices.Collect(maps.Values(m)), false) }
 	switch {
-	case d.Erase, d.Reaffirm == Withdrawal, d.Release != "", d.Email == Unsubscribed, d.Push != nil && !*d.Push, d.Enabled != nil && !*d.Enabled,
+	case d.Erase, d.Reaffirm == Withdrawal, d.Release != "", d.Email == Unsubscribed, d.Push != nil && !*d.Push, d.Quiet != nil && !d.Quiet.IsNone(), d.Enabled != nil && !*d.Enabled,
 		off(d.Channels), off(d.Topics), d.Register != nil && !d.Register.Permission.Delivers():
 		return Withdrawal
 	}
@@ -220,6 +221,9 @@ func (c Change) Summary() string {
 		parts = append(parts, "push "+onOff[*d.Push])
 	}
 	list("channel", d.Channels)
+	if d.Quiet != nil {
+		parts = append(parts, "quiet hours "+onOff[!d.Quiet.IsNone()])
+	}
 	if d.Register != nil {
 		parts = append(parts, fmt.Sprintf("register %s device, permission %s", d.Register.Platform, d.Register.Permission))
 	}

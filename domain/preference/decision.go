@@ -47,6 +47,9 @@ func (p Preferences) Later(c Change, at time.Time) (Change, error) {
 	if d.Push != nil && !l.counts(*d.Push, p.push.Enabled, p.push.At) {
 		d.Push = nil
 	}
+	if d.Quiet != nil && !l.counts(d.Quiet.IsNone(), p.quiet.IsNone(), p.quiet.At) {
+		d.Quiet = nil
+	}
 	d.Channels = l.switches(d.Channels, func(key ChannelKey) (bool, time.Time) {
 		choice := p.Channel(key)
 		return choice.Enabled, choice.At

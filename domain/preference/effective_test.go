@@ -1,8 +1,10 @@
 package preference_test
 
 import (
+	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -27,6 +29,7 @@ type situation struct {
 	channel     *bool
 	consent     ConsentState
 	hold        string
+	hours       string     // of quiet, at night
 	channelKind ChannelKey // promotions is linked to a purpose, loyalty to none, orderUpdates is required
 }
 
@@ -38,6 +41,9 @@ func (s situation) preferences() Preferences {
 	}
 	if s.channel != nil {
 		snap.Channels[s.channelKind] = Choice{Enabled: *s.channel}
+	}
+	if s.hours != "" {
+		snap.Quiet = QuietChoice{QuietHours: nightly}
 	}
 	if s.consent != ConsentUnknown {
 		snap.Purposes[pushMarketing] = s.consent
@@ -53,6 +59,8 @@ func (s situation) holds(t *testing.T) []Hold {
 		return []Hold{setEmail(t, Unsubscribed).Hold(), switchPush(t, nil, map[ChannelKey]bool{s.channelKind: false, "other": true}).Hold()}
 	case "device":
 		return []Hold{ReleaseDevice("phone").Hold()}
+	case "quiet hours":
+		return []Hold{setQuietHours(nightly).Hold()}
 	case "device channel":
 		return []Hold{switchDevice(t, "phone", nil, map[ChannelKey]bool{s.channelKind: false}).Hold()}
 	case "something else":
@@ -62,8 +70,19 @@ func (s situation) holds(t *testing.T) []Hold {
 	return nil
 }
 
+var nightly = QuietHours{Start: "22:00", End: "07:00", Zone: "Europe/Zurich"}
+
+// now of a situation: by day where nothing is said of quiet hours.
+func (s situation) now() time.Time {
+	if s.hours == "on" {
+		return time.Date(2026, 5, 1, 23, 30, 0, 0, time.UTC)
+	}
+	return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+}
+
 // expected is the rule, told once more in the plainest way.
 func (s situation) expected() []Blocker {
+	night := s.hours == "on"
 	required, linked := s.channelKind == orderUpdates, s.channelKind == promotions
 	applies := map[Blocker]bool{
 		BlockedByPermission:    s.permission == Denied || s.permission == Undetermined,
@@ -72,7 +91,8 @@ func (s situation) expected() []Blocker {
 		BlockedByPush:          !s.push,
 		BlockedByChannel:       !required && (s.channel == nil || !*s.channel),
 		BlockedByConsent:       linked && s.consent == ConsentWithdrawn,
-		BlockedByHold:          s.hold != "" && s.hold != "something else",
+		BlockedByHold:          s.hold != "" && s.hold != "something else" && (s.hold != "quiet hours" || night && !required),
+		BlockedByQuietHours:    night && !required,
 	}
 	var out []Blocker
 	for _, b := range order {
@@ -85,27 +105,33 @@ func (s situation) expected() []Blocker {
 
 func TestEffectiveAndDeliverabilityAgreeForEveryCombination(t *testing.T) {
 	t.Parallel()
-	switches := []*bool{nil, ptr(true), ptr(false)}
-	for _, kind := range []ChannelKey{promotions, loyalty, orderUpdates} {
-		ch, _ := catalogue.Channel(kind)
-		for _, permission := range []Permission{Granted, Denied, Provisional, Undetermined} {
-			for _, hold := range []string{"", "push", "channel", "device", "device channel", "something else"} {
-				holds := situation{channelKind: kind, hold: hold}.holds(t)
-				for i := range 2 * 3 * 2 * 3 * 3 {
-					s := situation{permission: permission, device: i%2 == 0, topic: switches[i/2%3], push: i/6%2 == 0, channel: switches[i/12%3],
-						consent: []ConsentState{ConsentUnknown, ConsentGranted, ConsentWithdrawn}[i/36%3], hold: hold, channelKind: kind}
-					p := s.preferences()
-					want := Effect{Channel: kind, Device: "phone", BlockedBy: s.expected()}
-					want.Deliverable = len(want.BlockedBy) == 0
+	everySituation(func(s situation) {
+		ch, _ := catalogue.Channel(s.channelKind)
+		for _, s.hold = range []string{"", "push", "channel", "device", "device channel", "quiet hours", "something else"} {
+			holds := s.holds(t)
+			for _, s.hours = range []string{"", "off", "on"} {
+				p := s.preferences()
+				want := Effect{Channel: s.channelKind, Device: "phone", BlockedBy: s.expected()}
+				want.Deliverable = len(want.BlockedBy) == 0
 
-					effects := p.Effective(holds)
-					at := slices.IndexFunc(effects, func(e Effect) bool { return e.Channel == kind })
-					require.Equal(t, want, effects[at], "%+v", s)
-					require.Equal(t, Deliverability{Channel: kind, Deliverable: want.Deliverable, BlockedBy: want.BlockedBy, Devices: []Effect{want}},
-						p.Deliverability(ch, holds), "%+v", s)
+				effects := p.Effective(holds, s.now())
+				at := slices.IndexFunc(effects, func(e Effect) bool { return e.Channel == s.channelKind })
+				same(t, want, effects[at], s)
+				whole := Deliverability{Channel: s.channelKind, Deliverable: want.Deliverable, BlockedBy: want.BlockedBy, Devices: []Effect{want}}
+				if slices.Contains(want.BlockedBy, BlockedByQuietHours) {
+					whole.Until = time.Date(2026, 5, 2, 5, 0, 0, 0, time.UTC)
 				}
+				same(t, whole, p.Deliverability(ch, holds, s.now()), s)
 			}
 		}
+	})
+}
+
+// same is require.Equal, for tens of thousands of comparisons in a moment.
+func same(t *testing.T, want, got any, s situation) {
+	if !reflect.DeepEqual(want, got) {
+		t.Helper()
+		require.Equal(t, want, got, "%+v", s)
 	}
 }
 
@@ -117,10 +143,10 @@ func TestDeliverabilityIsThatOfTheClosestDevice(t *testing.T) {
 		for _, w := range rapid.SliceOfN(someWish, 0, 2).Draw(t, "under way") {
 			holds = append(holds, w.change(t).Hold())
 		}
-		effects := p.Effective(holds)
+		effects := p.Effective(holds, time.Time{})
 		require.Len(t, effects, len(catalogue.Channels())*len(p.Devices()))
 		for i, ch := range catalogue.Channels() {
-			d := p.Deliverability(ch, holds)
+			d := p.Deliverability(ch, holds, time.Time{})
 			mine := effects[i*len(p.Devices()):][:len(p.Devices())]
 			require.Equal(t, d.Deliverable, slices.ContainsFunc(mine, func(e Effect) bool { return e.Deliverable }))
 			require.Equal(t, d.Deliverable, len(d.BlockedBy) == 0)
@@ -143,8 +169,8 @@ func TestAHoldBlocksExactlyWhatTheWithdrawalNames(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p, w := somePreferences.Draw(t, "preferences"), someWish.Draw(t, "wish")
 		c := w.change(t)
-		held := p.Effective([]Hold{c.Hold()})
-		for i, free := range p.Effective(nil) {
+		held := p.Effective([]Hold{c.Hold()}, time.Time{})
+		for i, free := range p.Effective(nil, time.Time{}) {
 			channelOff, named := w.channels[free.Channel]
 			topicOff, topicNamed := w.topics[free.Channel]
 			want := w.push != nil && !*w.push || named && !channelOff ||
@@ -161,7 +187,7 @@ func TestAHoldBlocksExactlyWhatTheWithdrawalNames(t *testing.T) {
 		}
 		require.Equal(t, w.email == Unsubscribed, slices.Contains(p.EmailBlockers([]Hold{c.Hold()}), BlockedByHold))
 		if c.Kind() == Grant {
-			require.Equal(t, p.Effective(nil), held, "a grant withholds nothing")
+			require.Equal(t, p.Effective(nil, time.Time{}), held, "a grant withholds nothing")
 		}
 	})
 }

@@ -2,6 +2,7 @@ package preference_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -19,7 +20,7 @@ func TestErasingWithholdsEverythingFromTheStart(t *testing.T) {
 	require.Equal(t, Withdrawal, s.op(2).Kind)
 	require.Equal(t, Targets, s.op(2).Targets, "also those that no preference concerns")
 	a := s.load("")
-	for _, effect := range a.Preferences().Effective(a.Holds()) {
+	for _, effect := range a.Preferences().Effective(a.Holds(), time.Time{}) {
 		require.Contains(t, effect.BlockedBy, BlockedByHold, "%s", effect.Channel)
 	}
 	require.Contains(t, a.Preferences().EmailBlockers(a.Holds()), BlockedByHold)

@@ -13,6 +13,12 @@ func (p Preferences) Facts(c Change) map[string]any {
 	if d.Push != nil {
 		out["push.enabled"] = p.push.Enabled
 	}
+	if d.Quiet != nil {
+		out["push.quiet_hours"] = nil
+		if !p.quiet.IsNone() {
+			out["push.quiet_hours"] = p.quiet.String()
+		}
+	}
 	for key := range d.Channels {
 		out["push.channels."+string(key)] = p.Channel(key).Enabled
 		if ch, _ := p.catalogue.Channel(key); ch.Purpose != "" {

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	// A generator makes its name when it is first drawn from, and not safely for two tests at once: have it made before.
-	for _, g := range []fmt.Stringer{someDevice, someToken, somePlatform, somePermission, someSource, maybeSwitch, someWording, someChannels,
+	for _, g := range []fmt.Stringer{someDevice, someToken, somePlatform, somePermission, someSource, maybeSwitch, someWording, someChannels, someTime, someZone, someHours,
 		goodChannels, someRegister, someWish, someMoment, somePreferences, someSnapshot, someTransition} {
 		_ = g.String()
 	}
@@ -114,6 +114,7 @@ func stored(t require.TestingT, p Preferences) string {
 // wish is what a generated change asks for, in the open: a Change does not show what it is made of.
 type wish struct {
 	push     *bool
+	quiet    *QuietHours
 	channels map[ChannelKey]bool
 	register *Registration
 	device   DeviceID
@@ -139,8 +140,11 @@ func (w wish) change(t require.TestingT) Change {
 		c = ReleaseDevice(w.release)
 	case w.email != "":
 		c, err = SetEmail(w.email, w.wording)
-	default:
+	case w.push != nil || len(w.channels) > 0:
 		c, err = SwitchPush(w.push, w.channels, w.wording)
+	}
+	if w.quiet != nil {
+		c = c.WithQuietHours(*w.quiet)
 	}
 	require.NoError(t, err)
 	return c
@@ -150,6 +154,8 @@ func (w wish) change(t require.TestingT) Change {
 func (w wish) saysOff() bool {
 	switch {
 	case w.release != "", w.email == Unsubscribed:
+		return true
+	case w.quiet != nil && !w.quiet.IsNone():
 		return true
 	case w.push != nil && !*w.push, w.enabled != nil && !*w.enabled:
 		return true
@@ -189,7 +195,7 @@ var (
 
 func wishes(channels *rapid.Generator[map[ChannelKey]bool]) *rapid.Generator[wish] {
 	return rapid.Custom(func(t *rapid.T) wish {
-		switch rapid.SampledFrom([]string{"push", "push", "register", "register", "device", "release", "email", "moved"}).Draw(t, "shape") {
+		switch rapid.SampledFrom([]string{"push", "push", "quiet", "register", "register", "device", "release", "email", "moved"}).Draw(t, "shape") {
 		case "register":
 			r := someRegister.Draw(t, "registration")
 			return wish{register: &r}
@@ -197,6 +203,12 @@ func wishes(channels *rapid.Generator[map[ChannelKey]bool]) *rapid.Generator[wis
 			w := wish{device: someDevice.Draw(t, "device"), enabled: maybeSwitch.Draw(t, "enabled")}
 			if w.enabled == nil || rapid.Bool().Draw(t, "topics too") {
 				w.topics = channels.Draw(t, "topics")
+			}
+			return w
+		case "quiet":
+			w := wish{push: maybeSwitch.Draw(t, "push"), quiet: &QuietHours{}}
+			if rapid.Bool().Draw(t, "hours") {
+				*w.quiet = someHours.Draw(t, "quiet")
 			}
 			return w
 		case "release":

@@ -23,6 +23,10 @@ const (
 	ChannelItem   ItemKind = "channel"   // crm and push: a channel
 	DeviceItem    ItemKind = "device"    // push: a token
 	PurposeItem   ItemKind = "purpose"   // cmp: a consent
+	// crm and push: quiet hours as QuietHours.String, and the zone that they are in. Both have these words, and no On and
+	// Off, as their states. A target may know a zone that we know nothing of.
+	QuietItem ItemKind = "quiet_hours"
+	ZoneItem  ItemKind = "time_zone"
 )
 
 // State is what a target holds for an Item. Every target's own words are translated into these.
@@ -34,6 +38,15 @@ const (
 	Neutral State = "neutral" // the CRM's "neither in nor out"
 	Unknown State = "unknown" // the target has never heard of it
 )
+
+// Words reports a state in words of its own, such as quiet hours.
+func (s State) Words() bool {
+	switch s {
+	case "", On, Off, Neutral, Unknown:
+		return false
+	}
+	return true
+}
 
 // Holding is what a target holds, or shall hold, about one customer. An Item that is not listed is Unknown.
 type Holding map[Item]State
@@ -75,12 +88,14 @@ func (p Preferences) Desired(t Target) Holding {
 			h[Item{Kind: PushItem}] = Neutral // never chosen: claiming an opt-in would be a lie
 		}
 		h[Item{Kind: ReachableItem}] = onOff(p.reachable())
-		p.desireChannels(h)
+		p.desireChannels(h, nowhere)
+		p.desireQuietHours(h)
 	case Push:
 		for _, d := range p.devices {
-			h[Item{DeviceItem, d.Token}] = onOff(p.push.Enabled && d.Enabled && d.Permission.Delivers())
+			h[Item{DeviceItem, d.Token}] = onOff(p.delivers(d))
 		}
-		p.desireChannels(h)
+		p.desireChannels(h, p.silencedEverywhere)
+		p.desireQuietHours(h)
 	case CMP:
 		for purpose, s := range p.purposes {
 			h[Item{PurposeItem, string(purpose)}] = onOff(s == ConsentGranted)
@@ -89,15 +104,39 @@ func (p Preferences) Desired(t Target) Holding {
 	return h
 }
 
-func (p Preferences) desireChannels(h Holding) {
+func (p Preferences) desireChannels(h Holding, silenced func(Channel) bool) {
 	for _, ch := range p.catalogue.channels {
-		h[Item{ChannelItem, string(ch.Key)}] = onOff(p.Channel(ch.Key).Enabled)
+		consented := ch.Purpose == "" || p.Purpose(ch.Purpose) != ConsentWithdrawn
+		h[Item{ChannelItem, string(ch.Key)}] = onOff(p.Channel(ch.Key).Enabled && consented && !silenced(ch))
 	}
+}
+
+func nowhere(Channel) bool { return false }
+
+// silencedEverywhere: the push provider knows a channel per person, not per device. Where each device that would get the
+// channel has it switched off, it is told that the channel is off.
+func (p Preferences) silencedEverywhere(ch Channel) bool {
+	heard, silent := false, false
+	for _, d := range p.devices {
+		if !p.delivers(d) {
+			continue
+		}
+		if on, switched := d.Channels[ch.Key]; switched && !on && !ch.Required {
+			silent = true
+		} else {
+			heard = true
+		}
+	}
+	return silent && !heard
+}
+
+func (p Preferences) delivers(d Device) bool {
+	return p.push.Enabled && d.Enabled && d.Permission.Delivers()
 }
 
 func (p Preferences) reachable() bool {
 	for _, d := range p.devices {
-		if p.push.Enabled && d.Enabled && d.Permission.Delivers() {
+		if p.delivers(d) {
 			return true
 		}
 	}
@@ -136,8 +175,11 @@ func Assign(t Target, c Change, before, after Preferences, current Holding) Assi
 			put(i, s)
 		}
 	}
+	if quiet := (Item{Kind: QuietItem}); c.removesQuietHours() && t != CMP && current.State(quiet) != Unknown {
+		put(quiet, Unknown)
+	}
 	for i := range was {
-		if _, still := shall[i]; !still {
+		if _, still := shall[i]; !still && i.Kind != ZoneItem {
 			put(i, Unknown)
 		}
 	}
@@ -158,6 +200,8 @@ func (c Change) names(i Item, t Target, after Preferences) bool {
 	switch i.Kind {
 	case EmailItem:
 		return d.Email != ""
+	case QuietItem, ZoneItem:
+		return d.Quiet != nil
 	case PushItem:
 		return d.Push != nil
 	case ChannelItem:

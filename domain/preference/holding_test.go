@@ -164,6 +164,8 @@ func (x transition) names(i Item) bool {
 		return x.wish.email != ""
 	case PushItem:
 		return x.wish.push != nil
+	case QuietItem, ZoneItem:
+		return x.wish.quiet != nil
 	case ChannelItem:
 		_, named := x.wish.channels[ChannelKey(i.Key)]
 		return named

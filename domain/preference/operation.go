@@ -2,6 +2,7 @@ package preference
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"accord/domain/consent"
@@ -150,6 +151,12 @@ func (a *Account) Tag() string {
 	return Tag(a.prefs.version, a.lastOpen())
 }
 
+// isTag recognises the tag also as a reader saw it at some moment.
+func (a *Account) isTag(seen string) bool {
+	tag, _, _ := strings.Cut(seen, momentMark)
+	return tag == a.Tag()
+}
+
 func (a *Account) lastOpen() int64 {
 	for _, op := range slices.Backward(a.open) {
 		if !op.Change.reaffirms() { // of which a reader will see nothing
@@ -172,7 +179,7 @@ func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool
 		}
 		return a.prior, true, nil
 	}
-	if r.IfMatch != nil && !slices.Contains(r.IfMatch, "*") && !slices.Contains(r.IfMatch, a.Tag()) {
+	if r.IfMatch != nil && !slices.Contains(r.IfMatch, "*") && !slices.ContainsFunc(r.IfMatch, a.isTag) {
 		return nil, false, fault.New(fault.Precondition, "version-changed", "the preferences have changed; the current ETag is %q", a.Tag())
 	}
 	if erasing := a.erasing(); erasing != nil {

@@ -49,6 +49,7 @@ type Preferences struct {
 	channels  map[ChannelKey]Choice
 	devices   []Device // ordered by id
 	email     Email
+	quiet     QuietChoice
 	purposes  map[PurposeID]ConsentState
 	catalogue *Catalogue
 }
@@ -73,20 +74,21 @@ type Snapshot struct {
 	Channels map[ChannelKey]Choice      `json:"channels,omitempty"`
 	Devices  []Device                   `json:"devices,omitempty"`
 	Email    Email                      `json:"email"`
+	Quiet    QuietChoice                `json:"quiet_hours,omitzero"`
 	Purposes map[PurposeID]ConsentState `json:"purposes,omitempty"`
 }
 
 // Snapshot copies the preferences out.
 func (p Preferences) Snapshot() Snapshot {
 	return Snapshot{Version: p.version, Push: p.push, Channels: maps.Clone(p.channels), Devices: p.Devices(),
-		Email: p.email, Purposes: maps.Clone(p.purposes)}
+		Email: p.email, Quiet: p.quiet, Purposes: maps.Clone(p.purposes)}
 }
 
 // Restore rebuilds stored preferences under today's catalogue. It never refuses: a channel that left the catalogue is
 // kept and no longer shown, a rule made since does not apply to what was chosen before it.
 func Restore(customer CustomerID, s Snapshot, catalogue *Catalogue) Preferences {
 	p := Defaults(customer, catalogue)
-	p.version, p.push, p.email = s.Version, s.Push, s.Email
+	p.version, p.push, p.email, p.quiet = s.Version, s.Push, s.Email, s.Quiet
 	maps.Copy(p.channels, s.Channels)
 	maps.Copy(p.purposes, s.Purposes)
 	p.devices = cloneDevices(s.Devices)

@@ -39,7 +39,7 @@ func TestRestoringASnapshotGivesThePreferencesBack(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(stored(t, p)), &s))
 		back := Restore(ada, s, catalogue)
 		require.Equal(t, stored(t, p), stored(t, back))
-		require.Equal(t, p.Effective(nil), back.Effective(nil))
+		require.Equal(t, p.Effective(nil, time.Time{}), back.Effective(nil, time.Time{}))
 		for _, target := range Targets {
 			require.Equal(t, p.Desired(target), back.Desired(target))
 		}
@@ -52,7 +52,7 @@ func TestRestoringNeverFailsAndForgetsNothing(t *testing.T) {
 		s := someSnapshot.Draw(t, "stored some time ago")
 		p := Restore(ada, s, catalogue)
 		require.JSONEq(t, string(must(json.Marshal(s))), stored(t, p))
-		for _, e := range p.Effective(nil) {
+		for _, e := range p.Effective(nil, time.Time{}) {
 			require.NotEqual(t, retired, e.Channel, "what left the catalogue is not shown")
 		}
 		// What was chosen for it before is kept while life goes on.
@@ -124,7 +124,7 @@ func TestTheGlobalSwitchMasksAndNeverDeletes(t *testing.T) {
 		p := somePreferences.Draw(t, "preferences")
 		off, err := p.Apply(switchPush(t, ptr(false), nil), start, FromApp)
 		require.NoError(t, err, "a withdrawal is not refused")
-		for _, e := range off.Effective(nil) {
+		for _, e := range off.Effective(nil, time.Time{}) {
 			require.False(t, e.Deliverable)
 			require.Contains(t, e.BlockedBy, BlockedByPush)
 		}
@@ -135,7 +135,7 @@ func TestTheGlobalSwitchMasksAndNeverDeletes(t *testing.T) {
 		on, err := off.Apply(switchPush(t, ptr(true), nil), start, FromOperator)
 		require.NoError(t, err)
 		if p.Push().Enabled {
-			require.Equal(t, p.Effective(nil), on.Effective(nil))
+			require.Equal(t, p.Effective(nil, time.Time{}), on.Effective(nil, time.Time{}))
 		}
 	})
 }
@@ -146,7 +146,7 @@ func TestARequiredChannelIsAlwaysOn(t *testing.T) {
 		for _, p := range []Preferences{somePreferences.Draw(t, "preferences"), Restore(ada, someSnapshot.Draw(t, "snapshot"), catalogue)} {
 			require.True(t, p.Channel(orderUpdates).Enabled)
 			require.Equal(t, On, p.Desired(CRM).State(Item{Kind: ChannelItem, Key: string(orderUpdates)}))
-			for _, e := range p.Effective(nil) {
+			for _, e := range p.Effective(nil, time.Time{}) {
 				if e.Channel == orderUpdates {
 					require.NotContains(t, e.BlockedBy, BlockedByChannel)
 					require.NotContains(t, e.BlockedBy, BlockedByDeviceChannel)

@@ -44,6 +44,7 @@ func TargetSystem(t *testing.T, open func(t *testing.T) Subject) {
 		"an ended context is the context's error":                  endedContext,
 		"a device is added, switched and taken away":               device,
 		"a person is forgotten, and nobody else":                   forgets,
+		"quiet hours and their zone are held as they are said":     quietHours,
 		"a token moves to who registers it, and only from its own": tokenMoves,
 	}
 	for name, promise := range promises {
@@ -320,6 +321,33 @@ func endedContext(t *testing.T, s Subject) {
 	_, err := s.System.Read(ctx, "ada")
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, s.System.Write(ctx, order("ada", s.all(preference.On))), context.Canceled)
+}
+
+func quietHours(t *testing.T, s Subject) {
+	if s.System.Name() == preference.CMP {
+		return // it knows of consents only
+	}
+	hours, zone := preference.Item{Kind: preference.QuietItem}, preference.Item{Kind: preference.ZoneItem}
+	held := s.all(preference.Off)
+	if s.System.Name() == preference.Push { // a person may be made with nothing else
+		held = preference.Holding{}
+		s.write(t, "ada", preference.Holding{hours: preference.Unknown, zone: preference.Unknown}) // there is nothing to take away
+		s.holds(t, "ada", held)
+	}
+	for _, set := range []preference.Holding{
+		with(held, hours, "22:00-07:00 Europe/Zurich"), {hours: "12:00-13:30 Asia/Kolkata"}, {zone: "Asia/Kolkata"}, {hours: preference.Unknown},
+		{zone: "Europe/Paris", hours: "00:00-06:00 Europe/Paris"}, {hours: preference.Unknown, zone: preference.Unknown},
+	} {
+		for range 2 {
+			s.write(t, "ada", set)
+			for item, state := range set {
+				if held[item] = state; state == preference.Unknown {
+					delete(held, item)
+				}
+			}
+			s.holds(t, "ada", held)
+		}
+	}
 }
 
 func device(t *testing.T, s Subject) {

@@ -1,5 +1,5 @@
 // Package braze keeps a customer's choices in Braze: the e-mail and push subscription of the profile, one subscription
-// group per channel, and the custom attribute push_reachable. The profile's external_id is the customer.
+// group per channel, the custom attributes push_reachable and quiet_hours, and the time zone. The profile's external_id is the customer.
 //
 // Braze answers writes before it applies them, has no idempotency key (setting an attribute again is harmless) and knows
 // "subscribed" as a third, neutral state of e-mail and push, which it gives every new profile unasked.
@@ -16,6 +16,10 @@ import (
 	"accord/domain/preference"
 	"accord/ports"
 )
+
+// QuietHoursAttribute is the custom attribute that holds the customer's quiet hours, as in "22:00-07:00 Europe/Zurich". Their
+// zone is the profile's own time_zone too, which is what Braze's deliveries by local time go by.
+const QuietHoursAttribute = "quiet_hours"
 
 // ReachableAttribute is the custom attribute that says whether a push could reach any device, for segments.
 const ReachableAttribute = "push_reachable"
@@ -80,7 +84,7 @@ func (b *Braze) readProfile(ctx context.Context, customer preference.CustomerID)
 		Name: "users.export.ids", Method: http.MethodPost, Path: "/users/export/ids", Out: &answer,
 		In: exportRequest{
 			ExternalIDs: []string{string(customer)},
-			Fields:      []string{"external_id", "email_subscribe", "push_subscribe", "custom_attributes"},
+			Fields:      []string{"external_id", "email_subscribe", "push_subscribe", "time_zone", "custom_attributes"},
 		},
 	})
 	if err != nil {
@@ -96,6 +100,9 @@ func (b *Braze) readProfile(ctx context.Context, customer preference.CustomerID)
 		if reachable, is := user.Custom[ReachableAttribute].(bool); is {
 			put(held, preference.Item{Kind: preference.ReachableItem}, onOff(reachable))
 		}
+		hours, _ := user.Custom[QuietHoursAttribute].(string)
+		put(held, preference.Item{Kind: preference.QuietItem}, preference.State(hours))
+		put(held, preference.Item{Kind: preference.ZoneItem}, preference.State(user.TimeZone))
 	}
 	return held, nil
 }
@@ -129,7 +136,7 @@ func put(h preference.Holding, item preference.Item, state preference.State) {
 // Write sets everything in one call with one attributes object. A profile that this creates therefore never shows
 // Braze's own default for anything in w.Set, not even for a moment. What Braze has no word for becomes the word that
 // sends less: Unknown e-mail, push and channels, and Neutral channels, are written as unsubscribed; an Unknown
-// reachable attribute is removed.
+// reachable attribute, quiet hours or time zone is removed.
 func (b *Braze) Write(ctx context.Context, w ports.TargetWrite) error {
 	if len(w.Set) == 0 {
 		return nil
@@ -188,6 +195,10 @@ func (b *Braze) attributes(w ports.TargetWrite) (map[string]any, error) {
 			out["push_subscribe"] = subscription(state)
 		case preference.ReachableItem:
 			out[ReachableAttribute] = reachable(state)
+		case preference.QuietItem:
+			out[QuietHoursAttribute] = words(state)
+		case preference.ZoneItem:
+			out["time_zone"] = words(state)
 		case preference.ChannelItem:
 			group, mapped := b.groups[preference.ChannelKey(item.Key)]
 			if !mapped {

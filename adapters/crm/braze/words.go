@@ -49,6 +49,14 @@ func reachable(s preference.State) any {
 	}
 }
 
+// words are the value of an attribute that has the same words in Braze and with us; null removes it.
+func words(s preference.State) any {
+	if !s.Words() {
+		return nil
+	}
+	return string(s)
+}
+
 // groupState reads a group's state, which answers spell in title case and requests in lower case. "Unknown" is nothing
 // Braze has heard of, so it is no state.
 func groupState(status string) preference.State {
@@ -93,6 +101,7 @@ type exportAnswer struct {
 		ExternalID     string         `json:"external_id"`
 		EmailSubscribe string         `json:"email_subscribe"`
 		PushSubscribe  string         `json:"push_subscribe"`
+		TimeZone       string         `json:"time_zone"`
 		Custom         map[string]any `json:"custom_attributes"`
 	} `json:"users"`
 }

@@ -1,5 +1,6 @@
 // Package onesignal keeps a customer's devices and channel choices in OneSignal: a device is a push subscription of the
-// user whose external_id is the customer, a channel is the tag channel_<key> with the value on or off.
+// user whose external_id is the customer, a channel is the tag channel_<key> with the value on or off; quiet hours are a tag
+// and the user's time zone.
 //
 // A (type, token) pair exists once per app, so adding a token that somebody else has moves it. Some calls are answered
 // before they are applied (202); the caller reads back.
@@ -21,6 +22,10 @@ import (
 // CredentialStatuses are the answers to a bad key: OneSignal says 403 "Access denied" where others say 401. For the
 // outbound policy of the API given to New.
 var CredentialStatuses = []int{http.StatusUnauthorized, http.StatusForbidden}
+
+// QuietHoursTag is the tag that holds the customer's quiet hours, as in "22:00-07:00 Europe/Zurich". Their zone is the user's
+// timezone_id too, which is what OneSignal's deliveries by local time go by.
+const QuietHoursTag = "quiet_hours"
 
 // TagPrefix starts the name of the tag that holds a channel.
 const TagPrefix = "channel_"
@@ -68,6 +73,12 @@ func (o *OneSignal) Read(ctx context.Context, customer preference.CustomerID) (p
 		if state := tagState(value); ours && state != preference.Unknown {
 			held[preference.Item{Kind: preference.ChannelItem, Key: channel}] = state
 		}
+	}
+	if hours, _ := user.Properties.Tags[QuietHoursTag].(string); hours != "" {
+		held[preference.Item{Kind: preference.QuietItem}] = preference.State(hours)
+	}
+	if zone, _ := user.Properties.Zone.(string); zone != "" {
+		held[preference.Item{Kind: preference.ZoneItem}] = preference.State(zone)
 	}
 	return held, nil
 }
@@ -126,11 +137,15 @@ func (o *OneSignal) Write(ctx context.Context, w ports.TargetWrite) error {
 type plan struct {
 	customer preference.CustomerID
 	tags     map[string]string // "" removes
+	zone     *string           // nil leaves it, "" removes it
 	devices  []subscription    // to be there, disabled ones first
 	gone     []string          // tokens not to be there
 }
 
-func (p plan) empty() bool { return len(p.tags)+len(p.devices)+len(p.gone) == 0 }
+func (p plan) empty() bool { return !p.describes() && len(p.devices)+len(p.gone) == 0 }
+
+// describes reports that the write says something about the user beside devices.
+func (p plan) describes() bool { return len(p.tags) > 0 || p.zone != nil }
 
 func (o *OneSignal) plan(w ports.TargetWrite) (plan, error) {
 	p := plan{customer: w.Customer, tags: map[string]string{}}
@@ -138,6 +153,11 @@ func (o *OneSignal) plan(w ports.TargetWrite) (plan, error) {
 		switch item.Kind {
 		case preference.ChannelItem:
 			p.tags[TagPrefix+item.Key] = tagValue(state)
+		case preference.QuietItem:
+			p.tags[QuietHoursTag] = words(state)
+		case preference.ZoneItem:
+			zone := words(state)
+			p.zone = &zone
 		case preference.DeviceItem:
 			if state != preference.On && state != preference.Off {
 				p.gone = append(p.gone, item.Key)
@@ -182,7 +202,7 @@ func (w *writing) run(ctx context.Context) error {
 			}
 		}
 	}
-	if len(w.tags) > 0 {
+	if w.describes() {
 		if err := w.tag(ctx); err != nil {
 			return err
 		}
@@ -204,7 +224,11 @@ func (w *writing) canPut(u *user) bool {
 func (w *writing) create(ctx context.Context) error {
 	tags := maps.Clone(w.tags)
 	maps.DeleteFunc(tags, func(_, value string) bool { return value == "" })
-	if len(tags)+len(w.devices) == 0 {
+	about := properties[string, *string]{Tags: tags, Zone: w.zone}
+	if w.zone != nil && *w.zone == "" {
+		about.Zone = nil
+	}
+	if about.Zone == nil && len(tags)+len(w.devices) == 0 {
 		return nil
 	}
 	if !w.canPut(&user{}) {
@@ -214,7 +238,7 @@ func (w *writing) create(ctx context.Context) error {
 	err := w.call(ctx, ports.VendorCall{
 		Name: "users.create", Method: http.MethodPost, Path: w.app + "/users", Out: &made,
 		In: newUser{
-			Identity: map[string]string{"external_id": string(w.customer)}, Properties: properties[string]{tags}, Subscriptions: w.devices,
+			Identity: map[string]string{"external_id": string(w.customer)}, Properties: about, Subscriptions: w.devices,
 		},
 	})
 	if err != nil {
@@ -233,8 +257,24 @@ func (w *writing) create(ctx context.Context) error {
 func (w *writing) tag(ctx context.Context) error {
 	return w.call(ctx, ports.VendorCall{
 		Name: "users.update", Method: http.MethodPatch, Path: w.userPath(w.customer),
-		In: map[string]any{"properties": properties[string]{w.tags}},
+		In: map[string]any{"properties": w.properties()},
 	})
+}
+
+// properties to update; null takes the zone away, where a tag goes by being empty.
+func (w *writing) properties() map[string]any {
+	out := map[string]any{}
+	if len(w.tags) > 0 {
+		out["tags"] = w.tags
+	}
+	switch {
+	case w.zone == nil:
+	case *w.zone == "":
+		out["timezone_id"] = nil
+	default:
+		out["timezone_id"] = *w.zone
+	}
+	return out
 }
 
 // put switches the subscriptions the customer has with this token, or adds one, which takes it from whoever has it.

@@ -18,8 +18,8 @@ var types = map[preference.Platform]string{
 }
 
 type user struct {
-	Properties    properties[any] `json:"properties"`
-	Subscriptions []subscription  `json:"subscriptions"`
+	Properties    properties[any, any] `json:"properties"`
+	Subscriptions []subscription       `json:"subscriptions"`
 }
 
 // having finds the push subscriptions with a token.
@@ -34,14 +34,15 @@ func (u *user) having(token string) []subscription {
 }
 
 // properties with tag values of any kind, as others may set them, or of strings, as we do.
-type properties[V any] struct {
+type properties[V, Z any] struct {
 	Tags map[string]V `json:"tags,omitempty"`
+	Zone Z            `json:"timezone_id,omitempty"`
 }
 
 type newUser struct {
-	Identity      map[string]string  `json:"identity"`
-	Properties    properties[string] `json:"properties"`
-	Subscriptions []subscription     `json:"subscriptions,omitempty"`
+	Identity      map[string]string           `json:"identity"`
+	Properties    properties[string, *string] `json:"properties"`
+	Subscriptions []subscription              `json:"subscriptions,omitempty"`
 }
 
 type subscription struct {
@@ -99,6 +100,14 @@ func tagValue(s preference.State) string {
 	default:
 		return "" // removes the tag
 	}
+}
+
+// words are the value of what has the same words in OneSignal and with us; "" for none.
+func words(s preference.State) string {
+	if !s.Words() {
+		return ""
+	}
+	return string(s)
 }
 
 // tagState reads a tag's value; anything but our own two words is no choice.
