@@ -8,6 +8,7 @@ package ports
 //go:generate go tool mockgen -source=runs.go -destination=mocks/runs.go -package=mocks
 //go:generate go tool mockgen -source=store.go -destination=mocks/store.go -package=mocks
 //go:generate go tool mockgen -source=inbound.go -destination=mocks/inbound.go -package=mocks
+//go:generate go tool mockgen -source=links.go -destination=mocks/links.go -package=mocks
 //go:generate go tool mockgen -source=inbox.go -destination=mocks/inbox.go -package=mocks
 //go:generate go tool mockgen -source=inbox_store.go -destination=mocks/inbox_store.go -package=mocks
 //go:generate go tool mockgen -source=engagement.go -destination=mocks/engagement.go -package=mocks

@@ -34,6 +34,7 @@ type ChangeCommand struct {
 	Origin      consent.Origin
 	Key         string              // Idempotency-Key, empty for none
 	Fingerprint string              // of the whole request, compared when the key is used again
+	Unless      time.Time           // see preference.Request
 	IfMatch     []string            // tags without quotes; nil for no condition
 	Cause       string              // why, where nobody asked in so many words
 	Only        []preference.Target // nil for those that the change concerns
@@ -82,4 +83,12 @@ type Operators interface {
 type DeliverabilityView struct {
 	Channels []preference.Deliverability
 	Email    []preference.Blocker // why no marketing e-mail may be sent; empty when it may
+	// EmailTopics says the same for each topic of marketing e-mail, in the order of the catalogue.
+	EmailTopics []TopicDeliverability
+}
+
+// TopicDeliverability is why no marketing e-mail on a topic may be sent; empty when it may.
+type TopicDeliverability struct {
+	Topic     preference.TopicKey
+	BlockedBy []preference.Blocker
 }

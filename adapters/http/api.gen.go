@@ -270,6 +270,12 @@ type ClientEvents struct {
 	Events []ClientEvent `json:"events"`
 }
 
+// ConfirmationLink defines model for ConfirmationLink.
+type ConfirmationLink struct {
+	ExpiresAt time.Time `json:"expires_at"`
+	Url       string    `json:"url"`
+}
+
 // DeeplinkTarget defines model for DeeplinkTarget.
 type DeeplinkTarget struct {
 	Active      bool       `json:"active"`
@@ -393,6 +399,9 @@ type EmailDeliverability struct {
 	// BlockedBy Every reason that stands in the way, in this order; empty when there is none.
 	BlockedBy   BlockedBy `json:"blocked_by"`
 	Deliverable bool      `json:"deliverable"`
+
+	// Topics The same for e-mail on each topic, where there are any.
+	Topics *map[string]TopicDeliverability `json:"topics,omitempty"`
 }
 
 // EmailMarketing defines model for EmailMarketing.
@@ -410,7 +419,10 @@ type EmailMarketing struct {
 
 // EmailPatch defines model for EmailPatch.
 type EmailPatch struct {
-	Marketing EmailMarketingPatch `json:"marketing"`
+	Marketing *EmailMarketingPatch `json:"marketing,omitempty"`
+
+	// Topics Topics of marketing e-mail by key. The subscription masks them and never changes them.
+	Topics *map[string]Switch `json:"topics,omitempty"`
 
 	// Wording The text the person was shown when deciding.
 	Wording *Wording `json:"wording,omitempty"`
@@ -428,8 +440,22 @@ type EmailMarketingPatch struct {
 type EmailPreferences struct {
 	Marketing EmailMarketing `json:"marketing"`
 
+	// Topics Topics of marketing e-mail by key, where there are any. Masked by the subscription.
+	Topics *map[string]EmailTopic `json:"topics,omitempty"`
+
 	// Version Grows by one with each change that is applied; 0 is a customer nobody has heard of.
 	Version Version `json:"version"`
+}
+
+// EmailTopic defines model for EmailTopic.
+type EmailTopic struct {
+	Enabled bool `json:"enabled"`
+
+	// Source From where it was chosen.
+	Source Source `json:"source"`
+
+	// Ts When it was chosen; null when it never was.
+	Ts *ChosenAt `json:"ts"`
 }
 
 // EngagementMeasures A measure that a grouping cannot tell is left out.
@@ -972,6 +998,34 @@ type TargetProgress struct {
 	State string  `json:"state"`
 }
 
+// TopicDeliverability defines model for TopicDeliverability.
+type TopicDeliverability struct {
+	// BlockedBy Every reason that stands in the way, in this order; empty when there is none.
+	BlockedBy   BlockedBy `json:"blocked_by"`
+	Deliverable bool      `json:"deliverable"`
+}
+
+// UnsubscribeHeaders For the e-mail, as they are. A DKIM signature must cover both.
+type UnsubscribeHeaders struct {
+	ListUnsubscribe     string `json:"List-Unsubscribe"`
+	ListUnsubscribePost string `json:"List-Unsubscribe-Post"`
+}
+
+// UnsubscribeLink defines model for UnsubscribeLink.
+type UnsubscribeLink struct {
+	// Headers For the e-mail, as they are. A DKIM signature must cover both.
+	Headers UnsubscribeHeaders `json:"headers"`
+
+	// Url For the text of the e-mail.
+	Url string `json:"url"`
+}
+
+// UnsubscribeLinkRequest defines model for UnsubscribeLinkRequest.
+type UnsubscribeLinkRequest struct {
+	// Topic For this topic alone; all marketing e-mail without it.
+	Topic *string `json:"topic,omitempty"`
+}
+
 // Version Grows by one with each change that is applied; 0 is a customer nobody has heard of.
 type Version = int64
 
@@ -1028,6 +1082,9 @@ type LastEventId = string
 
 // Limit defines model for Limit.
 type Limit = int
+
+// LinkToken defines model for LinkToken.
+type LinkToken = string
 
 // MessageId defines model for MessageId.
 type MessageId = string
@@ -1361,6 +1418,9 @@ type PatchPushPreferencesParams struct {
 	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
 }
 
+// CreateUnsubscribeLinkJSONRequestBody defines body for CreateUnsubscribeLink for application/json ContentType.
+type CreateUnsubscribeLinkJSONRequestBody = UnsubscribeLinkRequest
+
 // PutDeeplinkTargetJSONRequestBody defines body for PutDeeplinkTarget for application/json ContentType.
 type PutDeeplinkTargetJSONRequestBody = DeeplinkTargetPut
 
@@ -1408,6 +1468,12 @@ type PatchPushPreferencesApplicationMergePatchPlusJSONRequestBody = PushPatch
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetConfirmationPage A page that asks to confirm a subscription
+	// (GET /c/{token})
+	GetConfirmationPage(c *gin.Context, token LinkToken)
+	// PostConfirmation Confirm a subscription
+	// (POST /c/{token})
+	PostConfirmation(c *gin.Context, token LinkToken)
 	// GetHealth The process is alive
 	// (GET /healthz)
 	GetHealth(c *gin.Context)
@@ -1420,12 +1486,24 @@ type ServerInterface interface {
 	// GetReadiness The process can serve
 	// (GET /readyz)
 	GetReadiness(c *gin.Context)
+	// GetUnsubscribePage A page that offers to unsubscribe
+	// (GET /u/{token})
+	GetUnsubscribePage(c *gin.Context, token LinkToken)
+	// PostUnsubscribe Unsubscribe
+	// (POST /u/{token})
+	PostUnsubscribe(c *gin.Context, token LinkToken)
 	// GetCustomerAudit A customer's ledger
 	// (GET /v1/customers/{id}/audit)
 	GetCustomerAudit(c *gin.Context, id CustomerId, params GetCustomerAuditParams)
+	// CreateConfirmationLink A link that confirms a subscription, for the e-mail that asks for it
+	// (POST /v1/customers/{id}/confirmation-links)
+	CreateConfirmationLink(c *gin.Context, id CustomerId)
 	// GetDeliverability May we send, and if not why
 	// (GET /v1/customers/{id}/deliverability)
 	GetDeliverability(c *gin.Context, id CustomerId, params GetDeliverabilityParams)
+	// CreateUnsubscribeLink A link that unsubscribes, for an e-mail about to be sent
+	// (POST /v1/customers/{id}/unsubscribe-links)
+	CreateUnsubscribeLink(c *gin.Context, id CustomerId)
 	// ListDeeplinkTargets Every deep-link target
 	// (GET /v1/deeplink-targets)
 	ListDeeplinkTargets(c *gin.Context)
@@ -1530,6 +1608,56 @@ type ServerInterfaceWrapper struct {
 
 type MiddlewareFunc func(c *gin.Context)
 
+// GetConfirmationPage operation middleware
+func (siw *ServerInterfaceWrapper) GetConfirmationPage(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "token" -------------
+	var token LinkToken
+
+	err = runtime.BindStyledParameterWithOptions("simple", "token", c.Param("token"), &token, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter token: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetConfirmationPage(c, token)
+}
+
+// PostConfirmation operation middleware
+func (siw *ServerInterfaceWrapper) PostConfirmation(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "token" -------------
+	var token LinkToken
+
+	err = runtime.BindStyledParameterWithOptions("simple", "token", c.Param("token"), &token, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter token: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PostConfirmation(c, token)
+}
+
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
 
@@ -1582,6 +1710,56 @@ func (siw *ServerInterfaceWrapper) GetReadiness(c *gin.Context) {
 	siw.Handler.GetReadiness(c)
 }
 
+// GetUnsubscribePage operation middleware
+func (siw *ServerInterfaceWrapper) GetUnsubscribePage(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "token" -------------
+	var token LinkToken
+
+	err = runtime.BindStyledParameterWithOptions("simple", "token", c.Param("token"), &token, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter token: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetUnsubscribePage(c, token)
+}
+
+// PostUnsubscribe operation middleware
+func (siw *ServerInterfaceWrapper) PostUnsubscribe(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "token" -------------
+	var token LinkToken
+
+	err = runtime.BindStyledParameterWithOptions("simple", "token", c.Param("token"), &token, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter token: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PostUnsubscribe(c, token)
+}
+
 // GetCustomerAudit operation middleware
 func (siw *ServerInterfaceWrapper) GetCustomerAudit(c *gin.Context) {
 
@@ -1626,6 +1804,31 @@ func (siw *ServerInterfaceWrapper) GetCustomerAudit(c *gin.Context) {
 	siw.Handler.GetCustomerAudit(c, id, params)
 }
 
+// CreateConfirmationLink operation middleware
+func (siw *ServerInterfaceWrapper) CreateConfirmationLink(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id CustomerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateConfirmationLink(c, id)
+}
+
 // GetDeliverability operation middleware
 func (siw *ServerInterfaceWrapper) GetDeliverability(c *gin.Context) {
 
@@ -1660,6 +1863,31 @@ func (siw *ServerInterfaceWrapper) GetDeliverability(c *gin.Context) {
 	}
 
 	siw.Handler.GetDeliverability(c, id, params)
+}
+
+// CreateUnsubscribeLink operation middleware
+func (siw *ServerInterfaceWrapper) CreateUnsubscribeLink(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id CustomerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateUnsubscribeLink(c, id)
 }
 
 // ListDeeplinkTargets operation middleware
@@ -3353,6 +3581,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PUT(options.BaseURL+"/v1/devices/:device_id", wrapper.PutDevice)
 	router.GET(options.BaseURL+"/v1/customers/:id/audit", wrapper.GetCustomerAudit)
 	router.GET(options.BaseURL+"/v1/customers/:id/deliverability", wrapper.GetDeliverability)
+	router.POST(options.BaseURL+"/v1/customers/:id/unsubscribe-links", wrapper.CreateUnsubscribeLink)
+	router.POST(options.BaseURL+"/v1/customers/:id/confirmation-links", wrapper.CreateConfirmationLink)
 	router.GET(options.BaseURL+"/v1/operations", wrapper.ListOperations)
 	router.GET(options.BaseURL+"/v1/operations/:id", wrapper.GetOperation)
 	router.POST(options.BaseURL+"/v1/operations/:id/retry", wrapper.RetryOperation)
@@ -3375,6 +3605,10 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PUT(options.BaseURL+"/v1/deeplink-targets/:key", wrapper.PutDeeplinkTarget)
 	router.POST(options.BaseURL+"/v1/events", wrapper.RecordEvents)
 	router.GET(options.BaseURL+"/v1/metrics/engagement", wrapper.GetEngagement)
+	router.GET(options.BaseURL+"/u/:token", wrapper.GetUnsubscribePage)
+	router.POST(options.BaseURL+"/u/:token", wrapper.PostUnsubscribe)
+	router.GET(options.BaseURL+"/c/:token", wrapper.GetConfirmationPage)
+	router.POST(options.BaseURL+"/c/:token", wrapper.PostConfirmation)
 	router.GET(options.BaseURL+"/healthz", wrapper.GetHealth)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReadiness)
 	router.GET(options.BaseURL+"/metrics", wrapper.GetMetrics)

@@ -39,7 +39,7 @@ func TestBadBodiesNameFieldAndRule(t *testing.T) {
 		{email, `{"marketing":{"status":7}}`, map[string]string{"marketing.status": "not_allowed"}},
 		{email, `{"marketing":{"status":null}}`, map[string]string{"marketing.status": "null_not_allowed"}},
 		{email, `{"marketing":{}}`, map[string]string{"marketing.status": "required"}},
-		{email, `{"wording":{"id":"w","locale":"en"}}`, map[string]string{"marketing": "required"}},
+		{email, `{"wording":{"id":"w","locale":"en"}}`, map[string]string{"": "empty_change"}},
 		{email, `{"marketing":{"status":"subscribed"},"email":"x"}`, map[string]string{"email": "unknown_field"}},
 		{"PUT " + device, `{"platform":"fridge","token":"t","permission":"maybe"}`, map[string]string{"platform": "not_allowed", "permission": "not_allowed"}},
 		{"PUT " + device, `{"platform":"ios","permission":"granted"}`, map[string]string{"token": "required"}},

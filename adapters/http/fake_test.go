@@ -177,7 +177,7 @@ func (f *fakeApp) Deliverability(_ context.Context, customer preference.Customer
 	done, err := f.begin()
 	defer done()
 	a := preference.RestoreAccount(f.standing(customer, ""))
-	out := ports.DeliverabilityView{Email: a.Preferences().EmailBlockers(a.Holds())}
+	out := ports.DeliverabilityView{Email: a.Preferences().EmailBlockers("", a.Holds())}
 	for _, ch := range f.catalogue.Channels() {
 		if channel == "" || channel == ch.Key {
 			out.Channels = append(out.Channels, a.Preferences().Deliverability(ch, a.Holds(), f.now))
@@ -248,6 +248,7 @@ func newFakeVerifier() fakeVerifier {
 		"looker":  {Subject: "support", ClientID: "desk", Scopes: []string{"operations:read"}},
 		"editor":  {Subject: "campaigns", ClientID: "campaigns", Scopes: []string{"messages:write"}},
 		"proof":   {Subject: "campaigns", ClientID: "campaigns", Scopes: []string{"messages:read"}},
+		"mailer":  {Subject: "mailer", ClientID: "mailer", Scopes: []string{"preferences:write"}},
 		"analyst": {Subject: "reports", ClientID: "reports", Scopes: []string{"metrics:read"}},
 		"ops":     {Subject: "night-shift", ClientID: "desk", Scopes: []string{"operations:write"}},
 	}}

@@ -68,7 +68,7 @@ func (b PushPatch) change() (preference.Change, error) {
 	if hours != nil && b.Enabled == nil && (b.Channels == nil || len(*b.Channels) == 0) {
 		return preference.SetQuietHours(*hours, b.Wording.domain())
 	}
-	if out, err = preference.SwitchPush(b.Enabled, switches(b.Channels), b.Wording.domain()); err == nil && hours != nil {
+	if out, err = preference.SwitchPush(b.Enabled, switches[preference.ChannelKey](b.Channels), b.Wording.domain()); err == nil && hours != nil {
 		out = out.WithQuietHours(*hours)
 	}
 	return out, err
@@ -99,7 +99,11 @@ func (s *server) PatchEmailPreferences(g *gin.Context, _ PatchEmailPreferencesPa
 	if !ok {
 		return
 	}
-	change, err := preference.SetEmail(preference.EmailStatus(body.Marketing.Status), body.Wording.domain())
+	var status preference.EmailStatus
+	if body.Marketing != nil {
+		status = preference.EmailStatus(body.Marketing.Status)
+	}
+	change, err := preference.SwitchEmail(status, switches[preference.TopicKey](body.Topics), body.Wording.domain())
 	s.change(g, canonical, change, err, func(v ports.PreferenceView) any { return presentEmail(v) })
 }
 
@@ -132,7 +136,7 @@ func (s *server) PatchDevice(g *gin.Context, id DeviceId, _ PatchDeviceParams) {
 		s.fail(g, err)
 		return
 	}
-	change, err := preference.SwitchDevice(device, body.Enabled, switches(body.Channels))
+	change, err := preference.SwitchDevice(device, body.Enabled, switches[preference.ChannelKey](body.Channels))
 	s.change(g, canonical, change, err, func(v ports.PreferenceView) any { return presentPush(v) })
 }
 
@@ -169,7 +173,7 @@ const emailChannel = "email"
 func presentDeliverability(customer preference.CustomerID, asked string, v ports.DeliverabilityView) DeliverabilityAnswer {
 	out := DeliverabilityAnswer{Customer: string(customer), Channel: textOrNull(asked), Channels: []ChannelDeliverability{}}
 	if asked == "" || asked == emailChannel {
-		out.Email = &EmailDeliverability{Deliverable: len(v.Email) == 0, BlockedBy: texts(v.Email)}
+		out.Email = presentEmailDeliverability(v)
 	}
 	for _, d := range v.Channels {
 		if asked != emailChannel {
@@ -182,6 +186,18 @@ func presentDeliverability(customer preference.CustomerID, asked string, v ports
 		out.Deliverable, out.BlockedBy = &out.Email.Deliverable, &out.Email.BlockedBy
 	case asked != "" && len(out.Channels) == 1:
 		out.Deliverable, out.BlockedBy, out.Until = &out.Channels[0].Deliverable, &out.Channels[0].BlockedBy, out.Channels[0].Until
+	}
+	return out
+}
+
+func presentEmailDeliverability(v ports.DeliverabilityView) *EmailDeliverability {
+	out := &EmailDeliverability{Deliverable: len(v.Email) == 0, BlockedBy: texts(v.Email)}
+	if len(v.EmailTopics) > 0 {
+		topics := map[string]TopicDeliverability{}
+		for _, t := range v.EmailTopics {
+			topics[string(t.Topic)] = TopicDeliverability{Deliverable: len(t.BlockedBy) == 0, BlockedBy: texts(t.BlockedBy)}
+		}
+		out.Topics = &topics
 	}
 	return out
 }
@@ -199,13 +215,13 @@ func (s *server) customerInPath(g *gin.Context, id string) (preference.CustomerI
 	return customer, true
 }
 
-func switches(in *map[string]Switch) map[preference.ChannelKey]bool {
+func switches[K ~string](in *map[string]Switch) map[K]bool {
 	if in == nil {
 		return nil
 	}
-	out := make(map[preference.ChannelKey]bool, len(*in))
+	out := make(map[K]bool, len(*in))
 	for key, s := range *in {
-		out[preference.ChannelKey(key)] = s.Enabled
+		out[K(key)] = s.Enabled
 	}
 	return out
 }

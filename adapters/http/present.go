@@ -59,8 +59,17 @@ func presentEffects(effects []preference.Effect) []Effect {
 
 func presentEmail(v ports.PreferenceView) EmailPreferences {
 	email := v.Preferences.Email()
-	return EmailPreferences{Version: v.Preferences.Version(), Marketing: EmailMarketing{Status: string(email.Status), Ts: timeOrNull(email.At),
+	out := EmailPreferences{Version: v.Preferences.Version(), Marketing: EmailMarketing{Status: string(email.Status), Ts: timeOrNull(email.At),
 		Source: string(email.Source), ConsentPurpose: textOrNull(string(v.Preferences.Catalogue().EmailPurpose()))}}
+	if all := v.Preferences.Catalogue().Topics(); len(all) > 0 {
+		topics := map[string]EmailTopic{}
+		for _, t := range all {
+			choice := v.Preferences.Topic(t.Key)
+			topics[string(t.Key)] = EmailTopic{Enabled: choice.Enabled, Ts: timeOrNull(choice.At), Source: string(choice.Source)}
+		}
+		out.Topics = &topics
+	}
+	return out
 }
 
 // presentOperation for its customer; operators are told more, see presentToOperator.

@@ -19,13 +19,14 @@ import (
 	"accord/ports"
 )
 
-// Config of the handler. Everything is required but Ready, Dev, Tracer and Build.
+// Config of the handler. Everything is required but Ready, Dev, Tracer, Build and Brand.
 type Config struct {
 	Preferences ports.Preferences
 	Operators   ports.Operators
 	Inbox       ports.Inbox
 	Messages    ports.Messages
 	LinkTargets ports.LinkTargets
+	EmailLinks  ports.EmailLinks
 	Engagement  ports.Metrics
 	Streams     ports.Streams
 	Verifier    ports.TokenVerifier
@@ -39,6 +40,7 @@ type Config struct {
 	Tracer      trace.Tracer               // makes a span of each request; nil for none
 	Logger      *slog.Logger
 	Build       string // shown in /healthz and /docs
+	Brand       string // who sends the e-mails, as the pages behind their links say
 }
 
 type server struct {
@@ -47,6 +49,8 @@ type server struct {
 	inbox       ports.Inbox
 	messages    ports.Messages
 	linkTargets ports.LinkTargets
+	links       ports.EmailLinks
+	pages       *linkPages
 	engagement  ports.Metrics
 	streams     ports.Streams
 	large       chan struct{} // a place for each large body that is worked on
@@ -90,7 +94,7 @@ func headOnly(r *http.Request) bool { return r.Context().Value(headKey{}) != nil
 
 func (c Config) check() error {
 	missing := map[string]bool{"preferences": c.Preferences == nil, "operators": c.Operators == nil, "inbox": c.Inbox == nil, "messages": c.Messages == nil,
-		"link targets": c.LinkTargets == nil, "engagement": c.Engagement == nil, "streams": c.Streams == nil, "verifier": c.Verifier == nil, "catalogue": c.Catalogue == nil, "metrics": c.Metrics == nil, "logger": c.Logger == nil}
+		"link targets": c.LinkTargets == nil, "e-mail links": c.EmailLinks == nil, "engagement": c.Engagement == nil, "streams": c.Streams == nil, "verifier": c.Verifier == nil, "catalogue": c.Catalogue == nil, "metrics": c.Metrics == nil, "logger": c.Logger == nil}
 	maps.DeleteFunc(missing, func(_ string, is bool) bool { return !is })
 	if len(missing) == 0 {
 		return nil
@@ -114,8 +118,12 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	pages, err := newLinkPages(cfg.Brand)
+	if err != nil {
+		return nil, err
+	}
 	s := &server{preferences: cfg.Preferences, operators: cfg.Operators, inbox: cfg.Inbox, messages: cfg.Messages, linkTargets: cfg.LinkTargets,
-		engagement: cfg.Engagement, streams: cfg.Streams,
+		links: cfg.EmailLinks, pages: pages, engagement: cfg.Engagement, streams: cfg.Streams,
 		large: make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
 		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c}
 	if s.limits, err = newLimits(cfg.Limits, time.Now); err != nil {

@@ -206,13 +206,17 @@ func brazeUserStatus(s *Sandbox, c *call) reply {
 // brazeUserGroups lists the groups with history only.
 func brazeUserGroups(cfg Config, st *state, id string, p *brazeProfile) object {
 	groups := []object{}
-	for _, ch := range cfg.Channels {
-		if p.Groups[ch.BrazeGroupID] != "" {
-			groups = append(groups, object{
-				"id": ch.BrazeGroupID, "name": ch.Key, "channel": "push", "status": st.Braze.groupTitle(id, ch.BrazeGroupID),
-			})
+	list := func(kind string, all []Channel) {
+		for _, ch := range all {
+			if p.Groups[ch.BrazeGroupID] != "" {
+				groups = append(groups, object{
+					"id": ch.BrazeGroupID, "name": ch.Key, "channel": kind, "status": st.Braze.groupTitle(id, ch.BrazeGroupID),
+				})
+			}
 		}
 	}
+	list("push", cfg.Channels)
+	list("email", cfg.Topics)
 	return object{
 		"external_id": id, "email": p.Standard["email"], "phone": p.Standard["phone"], "subscription_groups": groups,
 	}

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Channel is a push channel and the Braze subscription group that stands for it.
@@ -45,6 +48,7 @@ type Config struct {
 	// ApplyDelay is how long an accepted asynchronous write waits before reads show it.
 	ApplyDelay time.Duration
 	Channels   []Channel
+	Topics     []Channel // of marketing e-mail
 	Purposes   []Purpose
 
 	BrazeAPIKey string
@@ -103,6 +107,11 @@ func DefaultConfig() Config {
 	}
 }
 
+// EmailTopic is a topic of marketing e-mail with a group id of its own, the same at every start.
+func EmailTopic(key string) Channel {
+	return Channel{Key: key, BrazeGroupID: uuid.NewSHA1(uuid.NameSpaceOID, []byte("accord/sandbox/topic/"+key)).String()}
+}
+
 // DefaultRateLimits are generous: the vendors' documented limits where load on a development machine stays below them,
 // and Braze's general burst limit for its exports, whose documented 250 per minute a load test would meet at once.
 // OneSignal's limit of one write per second and user is off; set OneSignalPerSubject to meet it.
@@ -156,10 +165,14 @@ func (c Config) validate() error {
 		must(value != "", "%s is required", name)
 	}
 	seen := map[string]bool{}
-	for _, ch := range c.Channels {
+	for _, ch := range slices.Concat(c.Channels, c.Topics) {
 		must(ch.Key != "" && ch.BrazeGroupID != "", "channel %q needs a key and a Braze group id", ch.Key)
-		must(!seen["key "+ch.Key] && !seen["group "+ch.BrazeGroupID], "channel %q or its group id is there twice", ch.Key)
-		seen["key "+ch.Key], seen["group "+ch.BrazeGroupID] = true, true
+		must(!seen["group "+ch.BrazeGroupID], "the group id of channel %q is there twice", ch.Key)
+		seen["group "+ch.BrazeGroupID] = true
+	}
+	for _, ch := range c.Channels {
+		must(!seen["key "+ch.Key], "channel %q is there twice", ch.Key)
+		seen["key "+ch.Key] = true
 	}
 	for _, p := range c.Purposes {
 		must(p.Name != "" && p.OneTrustID != "", "purpose %q needs a name and a OneTrust id", p.Name)
@@ -170,7 +183,7 @@ func (c Config) validate() error {
 }
 
 func (c Config) group(id string) (Channel, bool) {
-	for _, ch := range c.Channels {
+	for _, ch := range slices.Concat(c.Channels, c.Topics) {
 		if ch.BrazeGroupID == id {
 			return ch, true
 		}
@@ -178,13 +191,16 @@ func (c Config) group(id string) (Channel, bool) {
 	return Channel{}, false
 }
 
-func (c Config) channel(key string) (Channel, bool) {
-	for _, ch := range c.Channels {
-		if ch.Key == key {
-			return ch, true
-		}
+func (c Config) channel(key string) (Channel, bool) { return find(c.Channels, key) }
+
+func (c Config) topic(key string) (Channel, bool) { return find(c.Topics, key) }
+
+func find(list []Channel, key string) (Channel, bool) {
+	i := slices.IndexFunc(list, func(ch Channel) bool { return ch.Key == key })
+	if i < 0 {
+		return Channel{}, false
 	}
-	return Channel{}, false
+	return list[i], true
 }
 
 func (c Config) purpose(match func(Purpose) bool) (Purpose, bool) {

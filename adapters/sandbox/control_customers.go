@@ -14,8 +14,9 @@ type customerView struct {
 }
 
 type crmView struct {
-	EmailMarketing string            `json:"email_marketing"` // subscribed, unsubscribed, neutral or unknown
-	Channels       map[string]string `json:"channels"`        // subscribed, unsubscribed or unknown, for every channel
+	EmailMarketing string            `json:"email_marketing"`  // subscribed, unsubscribed, neutral or unknown
+	Channels       map[string]string `json:"channels"`         // subscribed, unsubscribed or unknown, for every channel
+	Topics         map[string]string `json:"topics,omitempty"` // the same, for every topic of e-mail
 	quietView
 }
 
@@ -45,6 +46,7 @@ type customerPut struct {
 		EmailMarketing *string           `json:"email_marketing"`
 		Channels       map[string]string `json:"channels"`
 		quietPut
+		Topics map[string]string `json:"topics"`
 	} `json:"crm"`
 	Push *struct {
 		Devices *[]devicePut `json:"devices"`
@@ -91,7 +93,7 @@ func (s *Sandbox) getCustomer(r *http.Request) reply {
 // customer shows what a read of the vendors would: the applied state.
 func (st *state) customer(cfg Config, id string) customerView {
 	view := customerView{
-		CRM:  crmView{EmailMarketing: stateUnknown, Channels: map[string]string{}},
+		CRM:  crmView{EmailMarketing: stateUnknown, Channels: groupStates(cfg.Channels, st.Braze.Profiles[id]), Topics: groupStates(cfg.Topics, st.Braze.Profiles[id])},
 		Push: pushView{Devices: []deviceView{}},
 		CMP:  cmpView{Purposes: map[string]string{}},
 	}
@@ -102,12 +104,6 @@ func (st *state) customer(cfg Config, id string) customerView {
 			if state == profile.EmailSubscribe {
 				view.CRM.EmailMarketing = name
 			}
-		}
-	}
-	for _, ch := range cfg.Channels {
-		view.CRM.Channels[ch.Key] = stateUnknown
-		if profile != nil && profile.Groups[ch.BrazeGroupID] != "" {
-			view.CRM.Channels[ch.Key] = profile.Groups[ch.BrazeGroupID]
 		}
 	}
 	if u := st.OneSignal.user(aliasExternalID, id); u != nil {
@@ -126,6 +122,17 @@ func (st *state) customer(cfg Config, id string) customerView {
 		}
 	}
 	return view
+}
+
+func groupStates(all []Channel, profile *brazeProfile) map[string]string {
+	out := map[string]string{}
+	for _, ch := range all {
+		out[ch.Key] = stateUnknown
+		if profile != nil && profile.Groups[ch.BrazeGroupID] != "" {
+			out[ch.Key] = profile.Groups[ch.BrazeGroupID]
+		}
+	}
+	return out
 }
 
 // putCustomer sets what is given, at once and after everything that waits for the customer.
@@ -163,13 +170,8 @@ func (in customerPut) problems(cfg Config) []fieldError {
 		if email := in.CRM.EmailMarketing; email != nil && !has(emailStates, *email) {
 			invalid("crm.email_marketing", "must be one of subscribed, unsubscribed, neutral, unknown")
 		}
-		for _, key := range slices.Sorted(maps.Keys(in.CRM.Channels)) {
-			if _, known := cfg.channel(key); !known {
-				bad = append(bad, fieldError{"crm.channels." + key, "unknown", "is not a channel"})
-			} else if !has(channelStates, in.CRM.Channels[key]) {
-				invalid("crm.channels."+key, "must be one of subscribed, unsubscribed, unknown")
-			}
-		}
+		bad = append(bad, groupProblems("channel", in.CRM.Channels, cfg.channel)...)
+		bad = append(bad, groupProblems("topic", in.CRM.Topics, cfg.topic)...)
 	}
 	if in.Push != nil && in.Push.Devices != nil {
 		bad = append(bad, deviceProblems(*in.Push.Devices)...)
@@ -182,6 +184,19 @@ func (in customerPut) problems(cfg Config) []fieldError {
 			} else if state != consentGranted && state != consentWithdrawn && state != stateUnknown {
 				invalid("cmp.purposes."+name, "must be one of granted, withdrawn, unknown")
 			}
+		}
+	}
+	return bad
+}
+
+func groupProblems(kind string, given map[string]string, find func(string) (Channel, bool)) []fieldError {
+	var bad []fieldError
+	for _, key := range slices.Sorted(maps.Keys(given)) {
+		field := "crm." + kind + "s." + key
+		if _, known := find(key); !known {
+			bad = append(bad, fieldError{field, "unknown", "is not a " + kind})
+		} else if !has(channelStates, given[key]) {
+			bad = append(bad, fieldError{field, "invalid", "must be one of subscribed, unsubscribed, unknown"})
 		}
 	}
 	return bad
@@ -214,7 +229,7 @@ func has(states map[string]string, state string) bool {
 
 // crmChange is nil when nothing of the CRM is given.
 func (in customerPut) crmChange(cfg Config, id string) change {
-	if in.CRM == nil || in.CRM.EmailMarketing == nil && len(in.CRM.Channels) == 0 && !in.CRM.given() {
+	if in.CRM == nil || in.CRM.EmailMarketing == nil && len(in.CRM.Channels) == 0 && len(in.CRM.Topics) == 0 && !in.CRM.given() {
 		return nil
 	}
 	ch := &brazeSet{ExternalID: id, Groups: map[string]string{}, Quiet: in.CRM.quietPut}
@@ -224,6 +239,10 @@ func (in customerPut) crmChange(cfg Config, id string) change {
 	}
 	for key, state := range in.CRM.Channels {
 		known, _ := cfg.channel(key)
+		ch.Groups[known.BrazeGroupID] = channelStates[state]
+	}
+	for key, state := range in.CRM.Topics {
+		known, _ := cfg.topic(key)
 		ch.Groups[known.BrazeGroupID] = channelStates[state]
 	}
 	return ch

@@ -3,6 +3,7 @@ package compose
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 
 	"accord/adapters/auth"
 	"accord/adapters/devstack/stacktest"
+	"accord/adapters/links"
 	"accord/adapters/postgres"
 	"accord/app/config"
 	"accord/app/preferences"
@@ -74,7 +76,10 @@ func (in *installed) Key(_ context.Context, id string) (jwk.Key, error) {
 	return in.key.PublicKey()
 }
 
-const testIssuer = "https://issuer.example.test"
+const (
+	testIssuer = "https://issuer.example.test"
+	publicURL  = "https://mail.example.test"
+)
 
 func install(t *testing.T, environ map[string]string) *installed {
 	t.Helper()
@@ -82,6 +87,7 @@ func install(t *testing.T, environ map[string]string) *installed {
 		return postgres.Migrate(context.Background(), url, func(string, ...any) {})
 	})
 	settings := map[string]string{"ACCORD_DATABASE_URL": database, "ACCORD_DATABASE_CONNS": "8", "ACCORD_TEMPORAL_ADDRESS": "127.0.0.1:1",
+		"ACCORD_EMAIL_DOUBLE_OPT_IN": "true", "ACCORD_PUBLIC_URL": publicURL, "ACCORD_LINK_KEYS": links.NewKey("test"),
 		"ACCORD_RATE_LIMIT_CUSTOMER": "off", "ACCORD_RATE_LIMIT_ADDRESS": "off"} // hundreds of calls in a moment are not what limits are for
 	for name, value := range environ {
 		settings[name] = value
@@ -164,6 +170,7 @@ func (in *installed) fill(template string, owner preference.CustomerID) (string,
 	for noun, makeOne := range map[string]func(preference.CustomerID) string{
 		"{customer}": func(c preference.CustomerID) string { return string(c) }, "{device}": in.device, "{message}": in.message,
 		"{operation}": in.operation, "{parked}": in.parked, "{link}": in.link, "{version}": in.version,
+		"{pending}": in.pending, "{unsubscribe}": in.unsubscribe, "{confirm}": in.confirm,
 		"{token}":        func(preference.CustomerID) string { return "token-" + uuid.NewString() },
 		"{event}":        func(preference.CustomerID) string { return uuid.NewString() },
 		"{installation}": func(preference.CustomerID) string { return uuid.NewString() },
@@ -257,6 +264,33 @@ func (in *installed) parked(preference.CustomerID) string {
 		return errors.Join(a.Begin(op, run, time.Now()), a.Park(op, consent.Reason{Code: "refused", Target: "crm"}, time.Now()))
 	}))
 	return id
+}
+
+// pending is somebody new who has asked for marketing e-mail and not confirmed it.
+func (in *installed) pending(preference.CustomerID) string {
+	customer := preference.CustomerID("pending-" + uuid.NewString())
+	c, err := preference.SetEmail(preference.Subscribed, &preference.Wording{ID: "newsletter", Locale: "en"})
+	in.change(customer, c, err)
+	in.settle(customer)
+	return string(customer)
+}
+
+func (in *installed) unsubscribe(preference.CustomerID) string {
+	return in.linkFor("unsubscribe", "linked-"+uuid.NewString())
+}
+
+func (in *installed) confirm(owner preference.CustomerID) string {
+	return in.linkFor("confirmation", in.pending(owner))
+}
+
+// linkFor is the token in a new link.
+func (in *installed) linkFor(kind, customer string) string {
+	in.t.Helper()
+	got := in.ask("POST", "/v1/customers/"+customer+"/"+kind+"-links", "", "Bearer "+in.token("mailer", "preferences:write"))
+	require.Equal(in.t, http.StatusOK, got.status, got.body)
+	var link struct{ URL string }
+	require.NoError(in.t, json.Unmarshal([]byte(got.body), &link))
+	return link.URL[strings.LastIndexByte(link.URL, '/')+1:]
 }
 
 // message is personal, and everybody's when nobody is to own it.

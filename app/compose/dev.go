@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"accord/adapters/auth"
 	"accord/adapters/devstack"
+	"accord/adapters/links"
 	"accord/adapters/postgres"
 	"accord/app/config"
 )
@@ -85,6 +87,13 @@ func (d *dev) run(ctx context.Context) (err error) {
 	}
 	if d.cfg.SandboxState == "" {
 		d.cfg.SandboxState = filepath.Join(d.cfg.StateDir, "sandbox.journal")
+	}
+	if d.cfg.Email.LinkKeys == "" {
+		keys, err := links.DevKeys(filepath.Join(d.cfg.StateDir, "links"))
+		if err != nil {
+			return errors.Join(err, apiLn.Close(), sandboxLn.Close())
+		}
+		d.cfg.Email.LinkKeys, d.cfg.Email.PublicURL = config.Secret(strings.Join(keys, ",")), "http://"+apiLn.Addr().String()
 	}
 	c, err := openCore(ctx, named(d.cfg, "accord-dev"), d.log)
 	if err != nil {

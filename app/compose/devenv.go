@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"accord/adapters/auth"
@@ -27,6 +28,11 @@ func (d *dev) writeEnv(api net.Listener) error {
 		{"ACCORD_JWT_JWKS_URL", "http://" + api.Addr().String() + "/dev/jwks.json"},
 		{"ACCORD_JWT_ISSUER", auth.DevIssuerName},
 		{"ACCORD_JWT_AUDIENCE", auth.DevAudience},
+		{"ACCORD_PUBLIC_URL", d.cfg.Email.PublicURL},
+		{"ACCORD_LINK_KEYS", d.cfg.Email.LinkKeys.Reveal()},
+		{"ACCORD_EMAIL_TOPICS", strings.Join(d.cfg.Email.Topics, ",")},
+		{"ACCORD_EMAIL_DOUBLE_OPT_IN", strconv.FormatBool(d.cfg.Email.DoubleOptIn)},
+		{"ACCORD_EMAIL_CONFIRMATION_TTL", d.cfg.Email.ConfirmationTTL.String()},
 	}, vendorEnv(d.cfg)...)
 	return os.WriteFile(filepath.Join(d.cfg.StateDir, devEnvFile), []byte(exports(lines)), 0o600)
 }
@@ -54,6 +60,7 @@ func vendorEnv(cfg config.Config) [][2]string {
 	v := cfg.Vendors
 	return [][2]string{
 		{"ACCORD_BRAZE_URL", v.BrazeURL}, {"ACCORD_BRAZE_API_KEY", v.BrazeAPIKey.Reveal()}, {"ACCORD_BRAZE_GROUPS", pairs(v.BrazeGroups)},
+		{"ACCORD_BRAZE_TOPICS", pairs(v.BrazeTopics)},
 		{"ACCORD_ONESIGNAL_URL", v.OneSignalURL}, {"ACCORD_ONESIGNAL_APP_ID", v.OneSignalAppID}, {"ACCORD_ONESIGNAL_API_KEY", v.OneSignalAPIKey.Reveal()},
 		{"ACCORD_ONETRUST_URL", v.OneTrustURL}, {"ACCORD_ONETRUST_CLIENT_ID", v.OneTrustClientID},
 		{"ACCORD_ONETRUST_CLIENT_SECRET", v.OneTrustClientSecret.Reveal()},

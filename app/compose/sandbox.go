@@ -28,6 +28,13 @@ func Sandbox(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 func serveSandbox(ctx context.Context, ln net.Listener, cfg config.Config, log *slog.Logger) error {
 	sc := sandbox.DefaultConfig()
 	sc.StatePath, sc.ApplyDelay, sc.Logger = cfg.SandboxState, cfg.SandboxApplyDelay, log
+	catalogue, err := cfg.Catalogue()
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	for _, t := range catalogue.Topics() {
+		sc.Topics = append(sc.Topics, sandbox.EmailTopic(string(t.Key)))
+	}
 	sb, err := sandbox.New(sc)
 	if err != nil {
 		return errors.Join(err, ln.Close())
@@ -73,6 +80,12 @@ func WithSandboxVendors(cfg config.Config) config.Config {
 		v.BrazeGroups = map[string]string{}
 		for _, ch := range sc.Channels {
 			v.BrazeGroups[ch.Key] = ch.BrazeGroupID
+		}
+	}
+	if catalogue, err := cfg.Catalogue(); err == nil && len(v.BrazeTopics) == 0 {
+		v.BrazeTopics = map[string]string{}
+		for _, t := range catalogue.Topics() {
+			v.BrazeTopics[string(t.Key)] = sandbox.EmailTopic(string(t.Key)).BrazeGroupID
 		}
 	}
 	if len(v.OneTrustPurposes) == 0 {

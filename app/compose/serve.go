@@ -13,7 +13,9 @@ import (
 
 	"accord/adapters/auth"
 	httpapi "accord/adapters/http"
+	"accord/adapters/links"
 	"accord/app/config"
+	"accord/app/email"
 	"accord/app/preferences"
 	"accord/app/stream"
 	"accord/ports"
@@ -70,7 +72,11 @@ func (c *core) serveAPI(ctx context.Context, ln net.Listener, verifier ports.Tok
 
 // handler is the HTTP API over the use cases.
 func (c *core) handler(service *preferences.Service, streams ports.Streams, verifier ports.TokenVerifier, dev *auth.DevIssuer) (http.Handler, error) {
-	hc := httpapi.Config{Preferences: replaying{service, c.metrics.changes.replays}, Operators: service,
+	mail, err := c.emailLinks(service)
+	if err != nil {
+		return nil, err
+	}
+	hc := httpapi.Config{EmailLinks: mail, Brand: c.cfg.Email.Brand, Preferences: replaying{service, c.metrics.changes.replays}, Operators: service,
 		Inbox: measuredInbox{c.inbox, c.metrics.inboxes}, Messages: measuredMessages{c.inbox, c.metrics.inboxes}, LinkTargets: c.inbox,
 		Engagement: c.measures, Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
 		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Tracer: c.tracing.Tracer("http"), Logger: c.log, Build: Build,
@@ -85,6 +91,27 @@ func rateLimits(s config.Security) httpapi.RateLimits {
 	limit := func(r config.RateLimit) httpapi.RateLimit { return httpapi.RateLimit{Rate: r.Rate, Burst: r.Burst} }
 	return httpapi.RateLimits{Customer: limit(s.RateCustomer), Changes: limit(s.RateChanges), Events: limit(s.RateEvents),
 		Address: limit(s.RateAddress), Links: limit(s.RateLink), Callers: s.RateCallers}
+}
+
+// emailLinks are the use cases of the links in e-mails.
+func (c *core) emailLinks(service *preferences.Service) (*email.Service, error) {
+	ec := email.Config{Accounts: c.db, Preferences: service, Catalogue: c.catalogue, PublicURL: c.cfg.Email.PublicURL,
+		UnsubscribeTTL: c.cfg.Email.UnsubscribeTTL, Now: time.Now}
+	keys, err := c.cfg.Email.Keys()
+	if err != nil {
+		return nil, fmt.Errorf("ACCORD_LINK_KEYS: %w", err)
+	}
+	if len(keys) == 0 && c.cfg.Email.DoubleOptIn {
+		return nil, errors.New("ACCORD_EMAIL_DOUBLE_OPT_IN needs ACCORD_PUBLIC_URL and ACCORD_LINK_KEYS: nobody could confirm")
+	}
+	if len(keys) == 0 {
+		c.log.Warn("there are no links in e-mails: ACCORD_PUBLIC_URL and ACCORD_LINK_KEYS are not set")
+		return email.New(ec), nil
+	}
+	if ec.Tokens, err = links.New(keys); err != nil {
+		return nil, err
+	}
+	return email.New(ec), nil
 }
 
 // serve runs a server until ctx ends, then lets requests under way finish.

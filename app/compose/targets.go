@@ -82,7 +82,11 @@ func adapt(v config.Vendors, crmAPI, pushAPI, manage, receipts ports.VendorAPI) 
 	for purpose, id := range v.OneTrustPurposes {
 		purposes[preference.PurposeID(purpose)] = id
 	}
-	crm, err := braze.New(crmAPI, braze.Config{Groups: groups})
+	topics := map[preference.TopicKey]string{}
+	for topic, id := range v.BrazeTopics {
+		topics[preference.TopicKey(topic)] = id
+	}
+	crm, err := braze.New(crmAPI, braze.Config{Groups: groups, Topics: topics})
 	if err != nil {
 		return nil, err
 	}

@@ -81,6 +81,7 @@ type Config struct {
 	// How long a grant may take before it is compensated.
 	GrantBudget time.Duration `env:"ACCORD_GRANT_BUDGET" envDefault:"2m"`
 
+	Email   Email
 	Inbox   Inbox
 	Vendors Vendors
 	Tracing Tracing
@@ -143,6 +144,8 @@ type Vendors struct {
 	BrazeAPIKey Secret `env:"ACCORD_BRAZE_API_KEY"`
 	// Subscription group of each channel: channel=id, separated by commas.
 	BrazeGroups map[string]string `env:"ACCORD_BRAZE_GROUPS" envKeyValSeparator:"="`
+	// Subscription group of each topic of marketing e-mail: topic=id, separated by commas.
+	BrazeTopics map[string]string `env:"ACCORD_BRAZE_TOPICS" envKeyValSeparator:"="`
 	// Calls to Braze per second at most, per process.
 	BrazeRate float64 `env:"ACCORD_BRAZE_RATE" envDefault:"900"`
 
@@ -240,7 +243,7 @@ func bySetting(problem error) error {
 	if !errors.As(problem, &parse) {
 		return problem
 	}
-	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing](), reflect.TypeFor[Security]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Email](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing](), reflect.TypeFor[Security]()} {
 		if field, ok := t.FieldByName(parse.Name); ok {
 			return fmt.Errorf("%s cannot be read: %w", field.Tag.Get("env"), parse.Err)
 		}
@@ -319,6 +322,7 @@ func (c Config) Validate(needs ...Need) error {
 	c.Inbox.check(bad)
 	c.Tracing.check(bad)
 	c.Security.check(bad)
+	c.Email.check(bad)
 	c.Vendors.engagement(bad)
 	if _, err := url.Parse(c.DatabaseURL.Reveal()); err != nil {
 		bad("ACCORD_DATABASE_URL", "must be a URL such as postgres://user:password@host/database")
@@ -395,6 +399,11 @@ func (c Config) mappings(bad func(setting, format string, args ...any)) {
 			bad("ACCORD_BRAZE_GROUPS", "must name the subscription group of channel %s", ch.Key)
 		}
 	}
+	for _, t := range cat.Topics() {
+		if c.Vendors.BrazeTopics[string(t.Key)] == "" {
+			bad("ACCORD_BRAZE_TOPICS", "must name the subscription group of topic %s", t.Key)
+		}
+	}
 	for _, p := range cat.Purposes() {
 		if c.Vendors.OneTrustPurposes[string(p)] == "" {
 			bad("ACCORD_ONETRUST_PURPOSES", "must name the OneTrust id of purpose %s", p)
@@ -419,7 +428,15 @@ func (c Config) Catalogue() (*preference.Catalogue, error) {
 	if email == "none" {
 		email = ""
 	}
-	return preference.NewCatalogue(email, channels...)
+	cat, err := preference.NewCatalogue(email, channels...)
+	if err != nil {
+		return nil, err
+	}
+	topics, err := c.Email.topics()
+	if err != nil {
+		return nil, err
+	}
+	return cat.WithEmail(c.Email.confirm(), topics...)
 }
 
 // Logger writes to w as configured.

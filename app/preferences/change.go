@@ -50,7 +50,7 @@ func (s *Service) Change(ctx context.Context, c ports.ChangeCommand) (ports.Chan
 // its run need not; it is told to be accepted until that run is at it.
 func (s *Service) accept(ctx context.Context, id string, c ports.ChangeCommand) (op preference.Operation, start *ports.Run, replayed bool, err error) {
 	request := preference.Request{ID: id, Change: c.Change, Source: c.Source, Actor: c.Actor, Origin: c.Origin, Key: c.Key,
-		Fingerprint: c.Fingerprint, IfMatch: c.IfMatch, Budget: s.GrantBudget, Cause: c.Cause, Only: c.Only, Elsewhere: c.Elsewhere, DecidedAt: c.DecidedAt}
+		Fingerprint: c.Fingerprint, IfMatch: c.IfMatch, Budget: s.GrantBudget, Cause: c.Cause, Only: c.Only, Unless: c.Unless, Elsewhere: c.Elsewhere, DecidedAt: c.DecidedAt}
 	err = s.Accounts.Update(ctx, c.Customer, c.Key, func(acc *preference.Account) error {
 		start = nil
 		accepted, again, err := acc.Accept(request, s.Now())

@@ -24,7 +24,11 @@ func (s *Service) Deliverability(ctx context.Context, customer preference.Custom
 		return ports.DeliverabilityView{}, err
 	}
 	holds, now := acc.Holds(), s.Now()
-	out := ports.DeliverabilityView{Email: acc.Preferences().EmailBlockers(holds)}
+	p := acc.Preferences().AsOf(now)
+	out := ports.DeliverabilityView{Email: p.EmailBlockers("", holds)}
+	for _, t := range s.Catalogue.Topics() {
+		out.EmailTopics = append(out.EmailTopics, ports.TopicDeliverability{Topic: t.Key, BlockedBy: p.EmailBlockers(t.Key, holds)})
+	}
 	for _, ch := range wanted {
 		out.Channels = append(out.Channels, acc.Preferences().Deliverability(ch, holds, now))
 	}

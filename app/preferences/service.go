@@ -110,7 +110,7 @@ func (s *Service) View(ctx context.Context, customer preference.CustomerID) (por
 
 // viewOf is what a reader sees at a moment.
 func viewOf(p preference.Preferences, holds []preference.Hold, tag string, at time.Time) ports.PreferenceView {
-	return ports.PreferenceView{Preferences: p, Holds: holds, At: at, Tag: preference.TagAt(tag, p, holds, at)}
+	return ports.PreferenceView{Preferences: p.AsOf(at), Holds: holds, At: at, Tag: preference.TagAt(tag, p, holds, at)}
 }
 
 // Audit implements ports.Preferences.

@@ -24,9 +24,9 @@ const (
 	CompensationRequested Event = "compensation_requested"
 )
 
-// Actor is who asked: the customer, an operator, or the system itself.
+// Actor is who asked: the customer, an operator, the system itself, or a mail provider on behalf of the customer.
 type Actor struct {
-	Type string `json:"type"` // customer, operator, system
+	Type string `json:"type"` // customer, operator, system, mail_provider
 	ID   string `json:"id"`
 }
 

@@ -31,7 +31,7 @@ func ReachOf(p preference.Preferences) Reach {
 	if len(p.Devices()) > 0 {
 		r.words = append(r.words, hasDevice)
 	}
-	if len(p.EmailBlockers(nil)) == 0 {
+	if len(p.EmailBlockers("", nil)) == 0 {
 		r.words = append(r.words, byEmail)
 	}
 	for _, ch := range p.Catalogue().Channels() {

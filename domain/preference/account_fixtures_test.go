@@ -23,13 +23,18 @@ type shelf struct {
 	links      []consent.Link
 	ended      []int64 // numbers in the order in which they were settled
 	now        time.Time
+	catalogue  *Catalogue
 }
 
 func newShelf() *shelf {
-	return &shelf{prefs: Defaults(ada, catalogue).Snapshot(), now: start}
+	return shelfOf(catalogue)
 }
 
-func (s *shelf) preferences() Preferences { return Restore(ada, s.prefs, catalogue) }
+func shelfOf(catalogue *Catalogue) *shelf {
+	return &shelf{prefs: Defaults(ada, catalogue).Snapshot(), now: start, catalogue: catalogue}
+}
+
+func (s *shelf) preferences() Preferences { return Restore(ada, s.prefs, s.catalogue) }
 
 func (s *shelf) tick(d time.Duration) { s.now = s.now.Add(d) }
 

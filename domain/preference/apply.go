@@ -166,13 +166,6 @@ func applyRelease(p *Preferences, d changeDoc, _ time.Time, _ Source) error {
 	return nil
 }
 
-func applyEmail(p *Preferences, d changeDoc, at time.Time, source Source) error {
-	if d.Email != "" {
-		p.email = Email{Status: d.Email, At: at, Source: source}
-	}
-	return nil
-}
-
 // consent derives the purposes that the change speaks about. A purpose that several channels share is granted while
 // any of them is on.
 func (p *Preferences) consent(d changeDoc) {
@@ -186,6 +179,9 @@ func (p *Preferences) consent(d changeDoc) {
 		touched[p.catalogue.emailPurpose] = true
 	}
 	for purpose := range touched {
+		if d.Email == PendingConfirmation && p.Purpose(purpose) == ConsentUnknown {
+			continue // asked is neither granted nor withdrawn
+		}
 		p.purposes[purpose] = ConsentWithdrawn
 		if p.wants(purpose) {
 			p.purposes[purpose] = ConsentGranted

@@ -3,6 +3,7 @@ package preference
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Channel is a push topic the customer can switch. A required one is always on. Purpose is empty when the channel is
@@ -19,6 +20,8 @@ type Catalogue struct {
 	channels     []Channel
 	byKey        map[ChannelKey]Channel
 	emailPurpose PurposeID
+	topics       []Topic
+	confirm      time.Duration // how long a subscription waits to be confirmed; 0 for no double opt-in
 }
 
 // NewCatalogue refuses no channels, an empty key and a key given twice.

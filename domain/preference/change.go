@@ -33,26 +33,29 @@ type Registration struct {
 }
 
 // Change is one requested change. It says what shall hold afterwards, not what differs, so repeating it changes
-// nothing. Build it with SwitchPush, SetQuietHours, SwitchDevice, RegisterDevice, ReleaseDevice, SetEmail, Reaffirm or
-// Erase; the zero value is refused everywhere.
+// nothing. Build it with SwitchPush, SetQuietHours, SwitchDevice, RegisterDevice, ReleaseDevice, SetEmail, SwitchEmail,
+// ConfirmEmail, Reaffirm or Erase; the zero value is refused everywhere.
 type Change struct{ c changeDoc }
 
 type changeDoc struct {
-	Push     *bool               `json:"push,omitempty"`
-	Quiet    *QuietHours         `json:"quiet_hours,omitempty"` // empty removes them
-	Channels map[ChannelKey]bool `json:"channels,omitempty"`
-	Register *Registration       `json:"register,omitempty"`
-	Device   DeviceID            `json:"device,omitempty"`
-	Enabled  *bool               `json:"device_enabled,omitempty"`
-	Topics   map[ChannelKey]bool `json:"device_channels,omitempty"`
-	Release  DeviceID            `json:"release,omitempty"`
-	Token    string              `json:"release_token,omitempty"`
-	Claimed  time.Time           `json:"release_claimed,omitzero"`
-	Email    EmailStatus         `json:"email,omitempty"`
-	Wording  *Wording            `json:"wording,omitempty"`
-	Reaffirm Kind                `json:"reaffirm,omitempty"`
-	Items    []Item              `json:"items,omitempty"`
-	Erase    bool                `json:"erase,omitempty"`
+	Push        *bool               `json:"push,omitempty"`
+	Quiet       *QuietHours         `json:"quiet_hours,omitempty"` // empty removes them
+	Channels    map[ChannelKey]bool `json:"channels,omitempty"`
+	Register    *Registration       `json:"register,omitempty"`
+	Device      DeviceID            `json:"device,omitempty"`
+	Enabled     *bool               `json:"device_enabled,omitempty"`
+	Topics      map[ChannelKey]bool `json:"device_channels,omitempty"`
+	Release     DeviceID            `json:"release,omitempty"`
+	Token       string              `json:"release_token,omitempty"`
+	Claimed     time.Time           `json:"release_claimed,omitzero"`
+	Email       EmailStatus         `json:"email,omitempty"`
+	Asked       *asked              `json:"email_asked,omitempty"`
+	Confirms    string              `json:"email_confirms,omitempty"`
+	EmailTopics map[TopicKey]bool   `json:"email_topics,omitempty"`
+	Wording     *Wording            `json:"wording,omitempty"`
+	Reaffirm    Kind                `json:"reaffirm,omitempty"`
+	Items       []Item              `json:"items,omitempty"`
+	Erase       bool                `json:"erase,omitempty"`
 }
 
 // SwitchPush sets the global switch (nil leaves it) and channels. At least one of them must be given.
@@ -119,10 +122,10 @@ func ReleaseMovedToken(id DeviceID, token string, claimed time.Time) Change {
 
 // SetEmail subscribes or unsubscribes from e-mail marketing.
 func SetEmail(status EmailStatus, wording *Wording) (Change, error) {
-	if status != Subscribed && status != Unsubscribed {
+	if status == "" {
 		return Change{}, fault.OnField("marketing.status", "not_allowed", "must be subscribed or unsubscribed")
 	}
-	return withWording(changeDoc{Email: status}, wording)
+	return SwitchEmail(status, nil, wording)
 }
 
 func withWording(doc changeDoc, w *Wording) (Change, error) {
@@ -154,7 +157,7 @@ func (c Change) Wording() *Wording { return c.c.Wording }
 // IsZero reports a Change nobody built.
 func (c Change) IsZero() bool {
 	d := c.c
-	return d.Push == nil && d.Quiet == nil && len(d.Channels) == 0 && d.Register == nil && d.Device == "" && d.Release == "" && d.Email == "" && len(d.Items) == 0 && !d.Erase
+	return d.Push == nil && d.Quiet == nil && len(d.Channels) == 0 && d.Register == nil && d.Device == "" && d.Release == "" && d.Email == "" && len(d.EmailTopics) == 0 && len(d.Items) == 0 && !d.Erase
 }
 
 // Kind is Withdrawal as soon as the change says "off" anywhere. It does not look at what held before: whoever repeats
@@ -162,9 +165,10 @@ func (c Change) IsZero() bool {
 func (c Change) Kind() Kind {
 	d := c.c
 	off := func(m map[ChannelKey]bool) bool { return slices.Contains(slices.Collect(maps.Values(m)), false) }
+	topicOff := slices.Contains(slices.Collect(maps.Values(d.EmailTopics)), false)
 	switch {
 	case d.Erase, d.Reaffirm == Withdrawal, d.Release != "", d.Email == Unsubscribed, d.Push != nil && !*d.Push, d.Quiet != nil && !d.Quiet.IsNone(), d.Enabled != nil && !*d.Enabled,
-		off(d.Channels), off(d.Topics), d.Register != nil && !d.Register.Permission.Delivers():
+		off(d.Channels), off(d.Topics), topicOff, d.Register != nil && !d.Register.Permission.Delivers():
 		return Withdrawal
 	}
 	return Grant
@@ -181,10 +185,11 @@ func (c Change) Targets(cat *Catalogue, source Source) []Target {
 		ch, _ := cat.Channel(key)
 		cmp = cmp || ch.Purpose != ""
 	}
-	concerned := map[Target]bool{CRM: true, Push: c.c.Email == "", CMP: cmp}
+	concerned := map[Target]bool{CRM: true, Push: c.c.Email == "" && len(c.c.EmailTopics) == 0, CMP: cmp}
 	var out []Target
 	for _, t := range Targets {
-		if concerned[t] && t != source.Origin() {
+		// Whoever tells of a subscription that is not confirmed holds what does not count, and is put right.
+		if concerned[t] && (t != source.Origin() || c.c.Asked != nil) {
 			out = append(out, t)
 		}
 	}
@@ -239,6 +244,9 @@ func (c Change) Summary() string {
 	}
 	if d.Erase {
 		parts = append(parts, "erase everything")
+	}
+	for _, k := range slices.Sorted(maps.Keys(d.EmailTopics)) {
+		parts = append(parts, fmt.Sprintf("e-mail topic %s %s", k, onOff[d.EmailTopics[k]]))
 	}
 	for _, i := range d.Items {
 		parts = append(parts, "put right "+i.Label())

@@ -50,18 +50,22 @@ func (p Preferences) Later(c Change, at time.Time) (Change, error) {
 	if d.Quiet != nil && !l.counts(d.Quiet.IsNone(), p.quiet.IsNone(), p.quiet.At) {
 		d.Quiet = nil
 	}
-	d.Channels = l.switches(d.Channels, func(key ChannelKey) (bool, time.Time) {
+	d.Channels = switches(&l, d.Channels, func(key ChannelKey) (bool, time.Time) {
 		choice := p.Channel(key)
 		return choice.Enabled, choice.At
 	})
 	if d.Email != "" && !l.counts(d.Email == Subscribed, p.email.Status == Subscribed, p.email.At) {
 		d.Email = ""
 	}
+	d.EmailTopics = switches(&l, d.EmailTopics, func(key TopicKey) (bool, time.Time) {
+		choice := p.Topic(key)
+		return choice.Enabled, choice.At
+	})
 	if dev, known := p.Device(d.Device); known {
 		if d.Enabled != nil && !l.counts(*d.Enabled, dev.Enabled, dev.UpdatedAt) {
 			d.Enabled = nil
 		}
-		d.Topics = l.switches(d.Topics, func(key ChannelKey) (bool, time.Time) {
+		d.Topics = switches(&l, d.Topics, func(key ChannelKey) (bool, time.Time) {
 			on, switched := dev.Channels[key]
 			return on || !switched, dev.UpdatedAt
 		})
@@ -96,9 +100,9 @@ func (l *later) counts(on, holds bool, since time.Time) bool {
 	return wins
 }
 
-func (l *later) switches(m map[ChannelKey]bool, holds func(ChannelKey) (bool, time.Time)) map[ChannelKey]bool {
+func switches[K comparable](l *later, m map[K]bool, holds func(K) (bool, time.Time)) map[K]bool {
 	out := maps.Clone(m)
-	maps.DeleteFunc(out, func(key ChannelKey, on bool) bool {
+	maps.DeleteFunc(out, func(key K, on bool) bool {
 		is, since := holds(key)
 		return !l.counts(on, is, since)
 	})

@@ -18,8 +18,6 @@ const (
 	BlockedByConsent       Blocker = "consent_withdrawn"
 	BlockedByHold          Blocker = "hold"
 	BlockedByQuietHours    Blocker = "quiet_hours"
-	// E-mail only: the customer is not subscribed.
-	BlockedBySubscription Blocker = "email_unsubscribed"
 )
 
 // Effect says whether one channel reaches one device, and names every reason that stands in the way.
@@ -32,19 +30,20 @@ type Effect struct {
 
 // Hold is a "do not send" that a withdrawal under way imposes. The zero value withholds nothing.
 type Hold struct {
-	all     bool
-	push    bool
-	email   bool
-	channel map[ChannelKey]bool
-	device  map[DeviceID]bool
-	topic   map[DeviceID]map[ChannelKey]bool
-	hours   QuietHours
+	all        bool
+	push       bool
+	email      bool
+	emailTopic map[TopicKey]bool
+	channel    map[ChannelKey]bool
+	device     map[DeviceID]bool
+	topic      map[DeviceID]map[ChannelKey]bool
+	hours      QuietHours
 }
 
 // Hold is what the change withholds from the moment it is accepted until it ends.
 func (c Change) Hold() Hold {
 	d := c.c
-	h := Hold{all: d.Erase, push: d.Push != nil && !*d.Push, email: d.Email == Unsubscribed, channel: offs(d.Channels), device: map[DeviceID]bool{}}
+	h := Hold{all: d.Erase, push: d.Push != nil && !*d.Push, email: d.Email == Unsubscribed, emailTopic: offs(d.EmailTopics), channel: offs(d.Channels), device: map[DeviceID]bool{}}
 	if d.Quiet != nil {
 		h.hours = *d.Quiet
 	}
@@ -62,8 +61,8 @@ func (c Change) Hold() Hold {
 	return h
 }
 
-func offs(m map[ChannelKey]bool) map[ChannelKey]bool {
-	out := map[ChannelKey]bool{}
+func offs[K comparable](m map[K]bool) map[K]bool {
+	out := map[K]bool{}
 	for k, on := range m {
 		if !on {
 			out[k] = true
@@ -147,23 +146,6 @@ func (p Preferences) Deliverability(ch Channel, holds []Hold, now time.Time) Del
 	out.Deliverable = len(out.BlockedBy) == 0
 	if slices.Contains(out.BlockedBy, BlockedByQuietHours) {
 		out.Until, _ = p.quiet.Until(now)
-	}
-	return out
-}
-
-// EmailBlockers names every reason why no marketing e-mail may be sent; none means it may.
-func (p Preferences) EmailBlockers(holds []Hold) []Blocker {
-	var out []Blocker
-	if p.email.Status != Subscribed {
-		out = append(out, BlockedBySubscription)
-	}
-	if purpose := p.catalogue.emailPurpose; purpose != "" && p.Purpose(purpose) == ConsentWithdrawn {
-		out = append(out, BlockedByConsent)
-	}
-	for _, h := range holds {
-		if h.all || h.email {
-			return append(out, BlockedByHold)
-		}
 	}
 	return out
 }

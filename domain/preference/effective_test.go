@@ -185,7 +185,7 @@ func TestAHoldBlocksExactlyWhatTheWithdrawalNames(t *testing.T) {
 			}
 			require.Equal(t, free.BlockedBy, others)
 		}
-		require.Equal(t, w.email == Unsubscribed, slices.Contains(p.EmailBlockers([]Hold{c.Hold()}), BlockedByHold))
+		require.Equal(t, w.email == Unsubscribed, slices.Contains(p.EmailBlockers("", []Hold{c.Hold()}), BlockedByHold))
 		if c.Kind() == Grant {
 			require.Equal(t, p.Effective(nil, time.Time{}), held, "a grant withholds nothing")
 		}
@@ -208,13 +208,13 @@ func TestEmailBlockers(t *testing.T) {
 		"subscribed":           {on, nil, nil},
 		"under way":            {on, []Hold{{}, hold, hold}, []Blocker{BlockedByHold}},
 		"push is another tale": {on, []Hold{switchPush(t, ptr(false), nil).Hold()}, nil},
-		"not confirmed":        {pending, nil, []Blocker{BlockedBySubscription}},
+		"not confirmed":        {pending, nil, []Blocker{BlockedByConfirmation}},
 		"consent withdrawn":    {withdrawn, nil, []Blocker{BlockedByConsent}},
 		"every reason":         {after(t, on, setEmail(t, Unsubscribed)), []Hold{hold}, []Blocker{BlockedBySubscription, BlockedByConsent, BlockedByHold}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tc.want, tc.preferences.EmailBlockers(tc.holds))
+			require.Equal(t, tc.want, tc.preferences.EmailBlockers("", tc.holds))
 		})
 	}
 }

@@ -23,7 +23,7 @@ func TestErasingWithholdsEverythingFromTheStart(t *testing.T) {
 	for _, effect := range a.Preferences().Effective(a.Holds(), time.Time{}) {
 		require.Contains(t, effect.BlockedBy, BlockedByHold, "%s", effect.Channel)
 	}
-	require.Contains(t, a.Preferences().EmailBlockers(a.Holds()), BlockedByHold)
+	require.Contains(t, a.Preferences().EmailBlockers("", a.Holds()), BlockedByHold)
 }
 
 func TestWhileAPersonIsErasedNothingIsGranted(t *testing.T) {

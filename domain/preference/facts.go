@@ -25,12 +25,7 @@ func (p Preferences) Facts(c Change) map[string]any {
 			out["purposes."+string(ch.Purpose)] = p.Purpose(ch.Purpose)
 		}
 	}
-	if d.Email != "" {
-		out["email.marketing"] = p.email.Status
-		if purpose := p.catalogue.emailPurpose; purpose != "" {
-			out["purposes."+string(purpose)] = p.Purpose(purpose)
-		}
-	}
+	p.emailFacts(out, d)
 	if d.Register != nil {
 		p.deviceFacts(out, d.Register.Device)
 	}

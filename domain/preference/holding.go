@@ -90,6 +90,7 @@ func (p Preferences) Desired(t Target) Holding {
 		h[Item{Kind: ReachableItem}] = onOff(p.reachable())
 		p.desireChannels(h, nowhere)
 		p.desireQuietHours(h)
+		p.desireTopics(h)
 	case Push:
 		for _, d := range p.devices {
 			h[Item{DeviceItem, d.Token}] = onOff(p.delivers(d))
@@ -204,6 +205,9 @@ func (c Change) names(i Item, t Target, after Preferences) bool {
 		return d.Quiet != nil
 	case PushItem:
 		return d.Push != nil
+	case EmailTopicItem:
+		_, named := d.EmailTopics[TopicKey(i.Key)]
+		return named
 	case ChannelItem:
 		_, named := d.Channels[ChannelKey(i.Key)]
 		return named

@@ -80,6 +80,9 @@ type Request struct {
 	// change only what is later than what holds is taken; see Preferences.Later.
 	Elsewhere bool
 	DecidedAt time.Time
+	// Unless is set for a withdrawal by a link, to when the link was made: one that has been made since, and holds, is
+	// not made again. Whoever is still sent e-mail after it uses a later link, which works.
+	Unless time.Time
 }
 
 // MaxQueue bounds how many changes of one customer may wait. Past it a grant is refused, a withdrawal never.
@@ -169,7 +172,7 @@ func (a *Account) lastOpen() int64 {
 // Accept takes a change into the queue, writes "requested" into the ledger, and takes the turn when it is free. The
 // same key gives the operation it gave before (replayed). Errors: Mismatch when the key was used for another request,
 // Precondition when IfMatch fails, what Apply answers when the change is not valid on top of everything queued,
-// Unavailable when too many changes wait, Conflict "being-erased" for a grant while the person is being erased (a withdrawal is
+// Unavailable when too many changes wait, Conflict "unchanged" for a withdrawal made since Unless, Conflict "being-erased" for a grant while the person is being erased (a withdrawal is
 // part of the erasure, and gives that), and for a decision made elsewhere Conflict "superseded" when a later one holds
 // and Conflict "unchanged" when it says what holds. Nothing is changed on error.
 func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool, err error) {
@@ -196,6 +199,10 @@ func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool
 			return nil, false, err
 		}
 	}
+	if expected.heldSince(r.Change, r.Unless) {
+		return nil, false, fault.New(fault.Conflict, "unchanged", "it was withdrawn since")
+	}
+	r.Change = expected.emailRequested(r.Change, r.ID, orElse(decided, now))
 	kind := r.Change.Kind()
 	if kind == Grant && len(a.open) >= MaxQueue {
 		return nil, false, fault.New(fault.Unavailable, "unavailable", "too many changes of this customer are under way")

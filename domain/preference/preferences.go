@@ -24,13 +24,6 @@ type Device struct {
 	UpdatedAt    time.Time           `json:"updated_at"`
 }
 
-// Email is the e-mail marketing subscription.
-type Email struct {
-	Status EmailStatus `json:"status"`
-	At     time.Time   `json:"at,omitzero"`
-	Source Source      `json:"source,omitempty"`
-}
-
 // ConsentState is what the customer said about a purpose.
 type ConsentState string
 
@@ -81,7 +74,7 @@ type Snapshot struct {
 // Snapshot copies the preferences out.
 func (p Preferences) Snapshot() Snapshot {
 	return Snapshot{Version: p.version, Push: p.push, Channels: maps.Clone(p.channels), Devices: p.Devices(),
-		Email: p.email, Quiet: p.quiet, Purposes: maps.Clone(p.purposes)}
+		Email: p.Email(), Quiet: p.quiet, Purposes: maps.Clone(p.purposes)}
 }
 
 // Restore rebuilds stored preferences under today's catalogue. It never refuses: a channel that left the catalogue is
@@ -106,7 +99,11 @@ func (p Preferences) Version() int64 { return p.version }
 func (p Preferences) Push() Choice { return p.push }
 
 // Email is the e-mail marketing subscription.
-func (p Preferences) Email() Email { return p.email }
+func (p Preferences) Email() Email {
+	e := p.email
+	e.Topics = maps.Clone(e.Topics)
+	return e
+}
 
 // Catalogue under which these preferences are read.
 func (p Preferences) Catalogue() *Catalogue { return p.catalogue }

@@ -202,9 +202,12 @@ func (h Hold) quiet(ch Channel, now time.Time) bool {
 	return on
 }
 
-// TagAt is the tag of what a reader sees at a moment: quiet hours change what can be delivered without a change of the
-// preferences. Accept takes it for the tag it was made of.
+// TagAt is the tag of what a reader sees at a moment: quiet hours change what can be delivered, and what nobody has
+// confirmed in time ends, without a change of the preferences. Accept takes it for the tag it was made of.
 func TagAt(tag string, p Preferences, holds []Hold, now time.Time) string {
+	if p.email.expired(now) {
+		tag += momentMark + "expired"
+	}
 	if _, on := p.quiet.Until(now); on {
 		tag += momentMark + "quiet"
 	}

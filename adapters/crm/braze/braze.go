@@ -1,5 +1,5 @@
 // Package braze keeps a customer's choices in Braze: the e-mail and push subscription of the profile, one subscription
-// group per channel, the custom attributes push_reachable and quiet_hours, and the time zone. The profile's external_id is the customer.
+// group per channel and per topic of e-mail, the custom attributes push_reachable and quiet_hours, and the time zone. The profile's external_id is the customer.
 //
 // Braze answers writes before it applies them, has no idempotency key (setting an attribute again is harmless) and knows
 // "subscribed" as a third, neutral state of e-mail and push, which it gives every new profile unasked.
@@ -28,13 +28,15 @@ const ReachableAttribute = "push_reachable"
 type Config struct {
 	// Groups holds the id of the subscription group of each channel. Both must be unique and not empty.
 	Groups map[preference.ChannelKey]string
+	// Topics is the same for topics of marketing e-mail. No group may stand for two things.
+	Topics map[preference.TopicKey]string
 }
 
 // Braze implements ports.TargetSystem. It is safe for concurrent use.
 type Braze struct {
-	api      ports.VendorAPI
-	groups   map[preference.ChannelKey]string
-	channels map[string]preference.ChannelKey // by group id
+	api    ports.VendorAPI
+	groups map[preference.Item]string // of channels and topics
+	items  map[string]preference.Item // by group id
 }
 
 var _ ports.TargetSystem = (*Braze)(nil)
@@ -42,16 +44,22 @@ var _ ports.TargetSystem = (*Braze)(nil)
 // New speaks through api, which adds "Authorization: Bearer <REST API key>" to each call. The key needs the permissions
 // users.track, users.export.ids, subscription.groups.get and users.delete.
 func New(api ports.VendorAPI, cfg Config) (*Braze, error) {
-	b := &Braze{api: api, groups: map[preference.ChannelKey]string{}, channels: map[string]preference.ChannelKey{}}
-	var problems []error
+	b := &Braze{api: api, groups: map[preference.Item]string{}, items: map[string]preference.Item{}}
 	for channel, group := range cfg.Groups {
-		if channel == "" || group == "" {
-			problems = append(problems, fmt.Errorf("channel %q needs a key and a subscription group", channel))
+		b.groups[preference.Item{Kind: preference.ChannelItem, Key: string(channel)}] = group
+	}
+	for topic, group := range cfg.Topics {
+		b.groups[preference.Item{Kind: preference.EmailTopicItem, Key: string(topic)}] = group
+	}
+	var problems []error
+	for item, group := range b.groups {
+		if item.Key == "" || group == "" {
+			problems = append(problems, fmt.Errorf("%s %q needs a key and a subscription group", item.Kind, item.Key))
 		}
-		if other, twice := b.channels[group]; twice {
-			problems = append(problems, fmt.Errorf("channels %q and %q have the same subscription group", channel, other))
+		if other, twice := b.items[group]; twice {
+			problems = append(problems, fmt.Errorf("%s and %s have the same subscription group", item.Label(), other.Label()))
 		}
-		b.groups[channel], b.channels[group] = group, channel
+		b.items[group] = item
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("braze: %w", errors.Join(problems...))
@@ -119,8 +127,8 @@ func (b *Braze) readGroups(ctx context.Context, customer preference.CustomerID) 
 	}
 	held := preference.Holding{}
 	for id, status := range answer.of(customer) {
-		if channel, ours := b.channels[id]; ours {
-			put(held, preference.Item{Kind: preference.ChannelItem, Key: string(channel)}, groupState(status))
+		if item, ours := b.items[id]; ours {
+			put(held, item, groupState(status))
 		}
 	}
 	return held, nil
@@ -135,7 +143,7 @@ func put(h preference.Holding, item preference.Item, state preference.State) {
 
 // Write sets everything in one call with one attributes object. A profile that this creates therefore never shows
 // Braze's own default for anything in w.Set, not even for a moment. What Braze has no word for becomes the word that
-// sends less: Unknown e-mail, push and channels, and Neutral channels, are written as unsubscribed; an Unknown
+// sends less: Unknown e-mail, push, topics and channels, and Neutral topics and channels, are written as unsubscribed; an Unknown
 // reachable attribute, quiet hours or time zone is removed.
 func (b *Braze) Write(ctx context.Context, w ports.TargetWrite) error {
 	if len(w.Set) == 0 {
@@ -199,8 +207,8 @@ func (b *Braze) attributes(w ports.TargetWrite) (map[string]any, error) {
 			out[QuietHoursAttribute] = words(state)
 		case preference.ZoneItem:
 			out["time_zone"] = words(state)
-		case preference.ChannelItem:
-			group, mapped := b.groups[preference.ChannelKey(item.Key)]
+		case preference.ChannelItem, preference.EmailTopicItem:
+			group, mapped := b.groups[item]
 			if !mapped {
 				return nil, b.failed(ports.Refused, "unmapped_item", 0)
 			}
