@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 
@@ -24,7 +25,9 @@ const help = `accord COMMAND
   sandbox env    the settings that point serve and worker at a sandbox
   migrate        bring the database up to date
   audit verify   check the ledger's chains; exit status 1 when something was tampered with
-                 (accord audit verify CUSTOMER checks one)
+                 (accord audit verify CUSTOMER, or the name of a chain, checks one)
+  keys new       print fresh keys for the configuration
+  keys rewrap    wrap every data key of the ledger under the current key
   probe URL      ask a health check; exit status 0 when it answers 200
   version        this build
 
@@ -64,6 +67,10 @@ func run(ctx context.Context, args []string) error {
 		return compose.Migrate(ctx, cfg, os.Stdout)
 	case "audit verify":
 		return compose.AuditVerify(ctx, cfg, log, "", os.Stdout)
+	case "keys new":
+		return compose.KeysNew(os.Stdout, time.Now())
+	case "keys rewrap":
+		return compose.KeysRewrap(ctx, cfg, log, os.Stdout)
 	case "version":
 		fmt.Println(compose.Build)
 		return nil

@@ -19,7 +19,7 @@ type Preferences interface {
 	Change(ctx context.Context, c ChangeCommand) (ChangeResult, error)
 
 	// Audit is the customer's own ledger, newest first, below the given seq (0 for the newest).
-	Audit(ctx context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Link, error)
+	Audit(ctx context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Line, error)
 
 	// Operation of this customer; somebody else's is fault.NotFound like one that does not exist.
 	Operation(ctx context.Context, customer preference.CustomerID, id string) (OperationState, error)

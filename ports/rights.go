@@ -31,7 +31,7 @@ type Export struct {
 	At         time.Time
 	View       PreferenceView
 	Operations []OperationState                         // in the order of acceptance
-	Ledger     []consent.Link                           // oldest first
+	Ledger     []consent.Line                           // oldest first
 	Messages   []FeedEntry                              // everything in the inbox, archived messages too
 	Activity   []ClientActivity                         // as the measures have it
 	Recipients map[preference.Target]preference.Holding // who was told, and what
@@ -54,6 +54,7 @@ type ErasureState struct {
 type ErasureProof struct {
 	Operation   string
 	Chain       string // pseudonym under which the ledger goes on to verify
+	InClear     int64  // entries from before entries were sealed: they name the customer still, and cannot be taken away
 	Entries     int64  // in the chain, with the last one, which records the erasure
 	Head        consent.Hash
 	By          consent.Actor

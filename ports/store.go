@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"accord/domain/consent"
 	"accord/domain/preference"
 )
 
@@ -144,16 +143,6 @@ type MovedToken struct {
 type Holder struct {
 	Customer preference.CustomerID
 	Device   preference.Device
-}
-
-// Ledger reads the ledger. Entries are written by Accounts only, in the transaction of what they record.
-type Ledger interface {
-	// Entries of one customer, newest first, below the given seq (0 for the newest), at most limit.
-	Entries(ctx context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Link, error)
-
-	// Verify walks every chain (or one customer's, when customer is not empty) and calls found for each thing wrong.
-	// It answers how many chains and entries it has read.
-	Verify(ctx context.Context, customer preference.CustomerID, found func(consent.Finding)) (chains, entries int64, err error)
 }
 
 // Outcomes tells when operations settle.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -106,6 +107,14 @@ func pinned(image string) bool {
 	return found && tag != "latest"
 }
 
+// example fills in a setting; some have a form.
+func example(name string) string {
+	if name == "ACCORD_LEDGER_KEYS" {
+		return "example:" + base64.StdEncoding.EncodeToString(make([]byte, 32))
+	}
+	return "example"
+}
+
 // readSettings reads NAME=value lines.
 func readSettings(path string) ([]string, error) {
 	file, err := os.Open(path)
@@ -120,8 +129,8 @@ func readSettings(path string) ([]string, error) {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if strings.HasSuffix(line, "=") { // to be filled in by whoever deploys
-			line += "example"
+		if name, empty := strings.CutSuffix(line, "="); empty { // to be filled in by whoever deploys
+			line += example(name)
 		}
 		settings = append(settings, line)
 	}

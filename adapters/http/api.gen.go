@@ -779,6 +779,9 @@ type OperationPage struct {
 
 // Origin defines model for Origin.
 type Origin struct {
+	// Address Network address of the client, as much of it as is kept.
+	Address      *string `json:"address,omitempty"`
+	AppVersion   *string `json:"app_version,omitempty"`
 	Installation *string `json:"installation"`
 	RequestId    *string `json:"request_id"`
 	Source       string  `json:"source"`
@@ -925,8 +928,9 @@ type RecordedEvents struct {
 
 // ShownWording defines model for ShownWording.
 type ShownWording struct {
-	Id     string `json:"id"`
-	Locale string `json:"locale"`
+	Id         string  `json:"id"`
+	Locale     string  `json:"locale"`
+	TextSha256 *string `json:"text_sha256,omitempty"`
 }
 
 // Source From where it was chosen.
@@ -1033,10 +1037,16 @@ type Version = int64
 type Wording struct {
 	Id     string `json:"id"`
 	Locale string `json:"locale"`
+
+	// TextSha256 SHA-256 of the text as it was shown, so that it can be proved later which one it was.
+	TextSha256 *string `json:"text_sha256,omitempty"`
 }
 
 // AcceptLanguage defines model for AcceptLanguage.
 type AcceptLanguage = string
+
+// AppVersion defines model for AppVersion.
+type AppVersion = string
 
 // Category defines model for Category.
 type Category = []string
@@ -1185,6 +1195,9 @@ type DeleteDeviceParams struct {
 	// together wait N seconds.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
+	// AccordAppVersion Version of the app that asks, for the ledger. Left out, it is the one that the installation's device was registered with.
+	AccordAppVersion *AppVersion `json:"Accord-App-Version,omitempty"`
+
 	// AccordInstallationId The app installation, as a UUID.
 	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
 }
@@ -1202,6 +1215,9 @@ type PatchDeviceParams struct {
 	// together wait N seconds.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
+	// AccordAppVersion Version of the app that asks, for the ledger. Left out, it is the one that the installation's device was registered with.
+	AccordAppVersion *AppVersion `json:"Accord-App-Version,omitempty"`
+
 	// AccordInstallationId The app installation, as a UUID.
 	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
 }
@@ -1218,6 +1234,9 @@ type PutDeviceParams struct {
 	// Prefer `wait=N` waits for the outcome up to N seconds (default 5, at most 30), `respond-async` answers 202 at once; both
 	// together wait N seconds.
 	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// AccordAppVersion Version of the app that asks, for the ledger. Left out, it is the one that the installation's device was registered with.
+	AccordAppVersion *AppVersion `json:"Accord-App-Version,omitempty"`
 
 	// AccordInstallationId The app installation, as a UUID.
 	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
@@ -1388,6 +1407,9 @@ type PatchEmailPreferencesParams struct {
 	// together wait N seconds.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
+	// AccordAppVersion Version of the app that asks, for the ledger. Left out, it is the one that the installation's device was registered with.
+	AccordAppVersion *AppVersion `json:"Accord-App-Version,omitempty"`
+
 	// AccordInstallationId The app installation, as a UUID.
 	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
 }
@@ -1413,6 +1435,9 @@ type PatchPushPreferencesParams struct {
 	// Prefer `wait=N` waits for the outcome up to N seconds (default 5, at most 30), `respond-async` answers 202 at once; both
 	// together wait N seconds.
 	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// AccordAppVersion Version of the app that asks, for the ledger. Left out, it is the one that the installation's device was registered with.
+	AccordAppVersion *AppVersion `json:"Accord-App-Version,omitempty"`
 
 	// AccordInstallationId The app installation, as a UUID.
 	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
@@ -2055,6 +2080,25 @@ func (siw *ServerInterfaceWrapper) DeleteDevice(c *gin.Context) {
 
 	}
 
+	// ------------- Optional header parameter "Accord-App-Version" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-App-Version")]; found {
+		var AccordAppVersion AppVersion
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-App-Version, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-App-Version", valueList[0], &AccordAppVersion, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-App-Version: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordAppVersion = &AccordAppVersion
+
+	}
+
 	// ------------- Optional header parameter "Accord-Installation-Id" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
 		var AccordInstallationId InstallationId
@@ -2161,6 +2205,25 @@ func (siw *ServerInterfaceWrapper) PatchDevice(c *gin.Context) {
 
 	}
 
+	// ------------- Optional header parameter "Accord-App-Version" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-App-Version")]; found {
+		var AccordAppVersion AppVersion
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-App-Version, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-App-Version", valueList[0], &AccordAppVersion, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-App-Version: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordAppVersion = &AccordAppVersion
+
+	}
+
 	// ------------- Optional header parameter "Accord-Installation-Id" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
 		var AccordInstallationId InstallationId
@@ -2264,6 +2327,25 @@ func (siw *ServerInterfaceWrapper) PutDevice(c *gin.Context) {
 		}
 
 		params.Prefer = &Prefer
+
+	}
+
+	// ------------- Optional header parameter "Accord-App-Version" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-App-Version")]; found {
+		var AccordAppVersion AppVersion
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-App-Version, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-App-Version", valueList[0], &AccordAppVersion, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-App-Version: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordAppVersion = &AccordAppVersion
 
 	}
 
@@ -3358,6 +3440,25 @@ func (siw *ServerInterfaceWrapper) PatchEmailPreferences(c *gin.Context) {
 
 	}
 
+	// ------------- Optional header parameter "Accord-App-Version" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-App-Version")]; found {
+		var AccordAppVersion AppVersion
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-App-Version, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-App-Version", valueList[0], &AccordAppVersion, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-App-Version: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordAppVersion = &AccordAppVersion
+
+	}
+
 	// ------------- Optional header parameter "Accord-Installation-Id" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
 		var AccordInstallationId InstallationId
@@ -3511,6 +3612,25 @@ func (siw *ServerInterfaceWrapper) PatchPushPreferences(c *gin.Context) {
 		}
 
 		params.Prefer = &Prefer
+
+	}
+
+	// ------------- Optional header parameter "Accord-App-Version" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-App-Version")]; found {
+		var AccordAppVersion AppVersion
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-App-Version, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-App-Version", valueList[0], &AccordAppVersion, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-App-Version: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordAppVersion = &AccordAppVersion
 
 	}
 

@@ -30,9 +30,10 @@ func (s *server) change(g *gin.Context, canonical []byte, c preference.Change, i
 	x := exchangeOf(g)
 	result, err := s.preferences.Change(g.Request.Context(), ports.ChangeCommand{
 		Customer: x.customer, Change: c, Source: preference.FromApp,
-		Actor:  consent.Actor{Type: "customer", ID: string(x.customer)},
-		Origin: consent.Origin{Source: string(preference.FromApp), Installation: x.installation, RequestID: x.requestID},
-		Key:    headers.key, Fingerprint: fingerprint(g.Request, canonical), IfMatch: headers.ifMatch, Wait: headers.prefer.wait,
+		Actor: consent.Actor{Type: "customer", ID: string(x.customer)},
+		Origin: consent.Origin{Source: string(preference.FromApp), Installation: x.installation,
+			AppVersion: appVersion(g.Request.Header, c), Address: s.address(g), RequestID: x.requestID},
+		Key: headers.key, Fingerprint: fingerprint(g.Request, canonical), IfMatch: headers.ifMatch, Wait: headers.prefer.wait,
 	})
 	if err != nil {
 		s.fail(g, err)
@@ -61,6 +62,14 @@ func (s *server) outcome(g *gin.Context, prefer preferences, result ports.Change
 		g.Header("Retry-After", "1")
 		answerJSON(g, http.StatusAccepted, presentOperation(s.progress(g, op)))
 	}
+}
+
+// appVersion is what the app says it is, in the header or with the device that it registers.
+func appVersion(h http.Header, c preference.Change) string {
+	if given := h.Get(appVersionHeader); given != "" {
+		return given
+	}
+	return c.AppVersion()
 }
 
 func preferenceApplied(g *gin.Context, prefer preferences, status int) {

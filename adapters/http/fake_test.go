@@ -55,7 +55,7 @@ func (f *fakeApp) begin() (func(), error) {
 func (f *fakeApp) standing(customer preference.CustomerID, key string) preference.Standing {
 	st, known := f.accounts[customer]
 	if !known {
-		st = preference.Standing{Preferences: preference.Defaults(customer, f.catalogue)}
+		st = preference.Standing{Preferences: preference.Defaults(customer, f.catalogue), Chain: consent.Chain{ID: "ch_" + string(customer), Key: aKey}}
 	}
 	st.Prior = nil
 	for _, op := range f.ops {
@@ -126,17 +126,24 @@ func (f *fakeApp) work(a *preference.Account, op *preference.Operation) error {
 	return a.Commit(op, f.now)
 }
 
-func (f *fakeApp) Audit(_ context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Link, error) {
+func (f *fakeApp) Audit(_ context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Line, error) {
 	done, err := f.begin()
 	defer done()
-	var out []consent.Link
+	var out []consent.Line
 	for _, l := range slices.Backward(f.links[customer]) {
 		if (below == 0 || l.Seq < below) && len(out) < limit {
-			out = append(out, l)
+			e, err := l.Read(aKey)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, consent.Line{Link: l, Entry: e})
 		}
 	}
 	return out, err
 }
+
+// aKey is that of every chain.
+var aKey = consent.Key{1}
 
 func (f *fakeApp) Operation(ctx context.Context, customer preference.CustomerID, id string) (ports.OperationState, error) {
 	state, err := f.Find(ctx, id)

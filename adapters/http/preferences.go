@@ -230,7 +230,7 @@ func (w *Wording) domain() *preference.Wording {
 	if w == nil {
 		return nil
 	}
-	return &preference.Wording{ID: w.Id, Locale: w.Locale}
+	return &preference.Wording{ID: w.Id, Locale: w.Locale, TextHash: textOf(w.TextSha256)}
 }
 
 func textOf(s *string) string {

@@ -96,23 +96,21 @@ func presentReason(r *consent.Reason) *Reason {
 }
 
 // presentEntry shows a line of the ledger. Customers are not told which member of staff acted.
-func presentEntry(l consent.Link, toCustomer bool) (AuditEntry, error) {
-	e, err := l.Entry()
-	if err != nil {
-		return AuditEntry{}, err
-	}
+func presentEntry(l consent.Line, toCustomer bool) AuditEntry {
+	e := l.Entry
 	out := AuditEntry{Seq: l.Seq, Event: string(e.Event), At: e.At, Operation: e.Operation, Number: e.Number, Kind: e.Kind,
-		Actor:  Actor{Type: e.Actor.Type, Id: textOrNull(e.Actor.ID)},
-		Origin: Origin{Source: e.Origin.Source, Installation: textOrNull(e.Origin.Installation), RequestId: textOrNull(e.Origin.RequestID)},
+		Actor: Actor{Type: e.Actor.Type, Id: textOrNull(e.Actor.ID)},
+		Origin: Origin{Source: e.Origin.Source, Installation: textOrNull(e.Origin.Installation),
+			AppVersion: textOrNull(e.Origin.AppVersion), Address: textOrNull(e.Origin.Address), RequestId: textOrNull(e.Origin.RequestID)},
 		Before: facts(e.Before), After: facts(e.After), Version: e.Version, Reason: presentReason(e.Reason), NotUndone: texts(e.NotUndone),
 		Cause: textOrNull(e.Cause), DecidedAt: e.DecidedAt, PrevHash: hex.EncodeToString(l.Prev[:]), Hash: hex.EncodeToString(l.Hash[:])}
 	if toCustomer && e.Actor.Type == "operator" {
 		out.Actor.Id = nil
 	}
 	if e.Wording != nil {
-		out.Wording = &ShownWording{Id: e.Wording.ID, Locale: e.Wording.Locale}
+		out.Wording = &ShownWording{Id: e.Wording.ID, Locale: e.Wording.Locale, TextSha256: textOrNull(e.Wording.TextHash)}
 	}
-	return out, nil
+	return out
 }
 
 func facts(m map[string]any) Facts {

@@ -38,6 +38,8 @@ type Config struct {
 	CORSOrigins []string                   // of web apps that may call from a browser
 	HSTS        time.Duration              // how long browsers shall insist on https; zero for not saying so
 	Tracer      trace.Tracer               // makes a span of each request; nil for none
+	Addresses   AddressPolicy              // what the ledger keeps of a client's
+	Proxies     []string                   // networks whose X-Forwarded-For is believed
 	Logger      *slog.Logger
 	Build       string // shown in /healthz and /docs
 	Brand       string // who sends the e-mails, as the pages behind their links say
@@ -63,6 +65,7 @@ type server struct {
 	log         *slog.Logger
 	build       string
 	contract    *contract
+	addresses   AddressPolicy
 }
 
 var _ ServerInterface = (*server)(nil)
@@ -125,11 +128,11 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 	s := &server{preferences: cfg.Preferences, operators: cfg.Operators, inbox: cfg.Inbox, messages: cfg.Messages, linkTargets: cfg.LinkTargets,
 		links: cfg.EmailLinks, pages: pages, engagement: cfg.Engagement, streams: cfg.Streams,
 		large: make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
-		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c}
+		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c, addresses: cfg.Addresses}
 	if s.limits, err = newLimits(cfg.Limits, time.Now); err != nil {
 		return nil, err
 	}
-	engine, err := newGin()
+	engine, err := newGin(cfg.Proxies...)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +153,7 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 	return engine, nil
 }
 
-func newGin() (*gin.Engine, error) {
+func newGin(proxies ...string) (*gin.Engine, error) {
 	gin.SetMode(gin.ReleaseMode) // debug mode prints to stdout, past our logs
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
@@ -158,8 +161,9 @@ func newGin() (*gin.Engine, error) {
 	// Match what was sent: in the decoded path a customer id with a slash in it would be two segments.
 	// Gin would decode the parts as if they were a query, and make a plus a space; unescapePath does it right.
 	engine.UseEscapedPath, engine.UnescapePathValues = true, false
+	engine.RemoteIPHeaders = []string{"X-Forwarded-For"}
 	// The default trusts every proxy to say who the client is.
-	return engine, engine.SetTrustedProxies(nil)
+	return engine, engine.SetTrustedProxies(proxies)
 }
 
 // Time-outs of the server. An answer may take as long as the longest Prefer: wait, and some. Reading has the same bound

@@ -51,9 +51,15 @@ func known(b *testing.B, pool *pgxpool.Pool, prefix string) {
 	state, err := json.Marshal(preference.Defaults("", portstest.Catalogue()).Snapshot())
 	require.NoError(b, err)
 	from := benchCustomer.Load() + 1
-	_, err = pool.Exec(b.Context(), `INSERT INTO customers (id, version, state, last_number, turn, run, ledger_seq, ledger_hash, created_at, updated_at)
-		SELECT $1::text || n, 0, $2, 0, 0, 0, 0, decode(repeat('00', 32), 'hex'), now(), now() FROM generate_series($3::bigint, $4::bigint) n`,
-		prefix, string(state), from, from+int64(b.N)-1)
+	keys := make([][]byte, b.N)
+	for i := range keys {
+		keys[i], err = portstest.Keys("a").Wrap(fmt.Sprint("ch_", prefix, from+int64(i)), consent.Key{1})
+		require.NoError(b, err)
+	}
+	_, err = pool.Exec(b.Context(), `INSERT INTO customers (id, version, state, last_number, turn, run, chain, data_key, ledger_seq, ledger_hash, created_at, updated_at)
+		SELECT $1::text || ($3::bigint + n - 1), 0, $2, 0, 0, 0, 'ch_' || $1::text || ($3::bigint + n - 1), k, 0, decode(repeat('00', 32), 'hex'), now(), now()
+		FROM unnest($4::bytea[]) WITH ORDINALITY AS keys (k, n)`,
+		prefix, string(state), from, keys)
 	require.NoError(b, err)
 	b.ResetTimer()
 }
@@ -61,7 +67,7 @@ func known(b *testing.B, pool *pgxpool.Pool, prefix string) {
 func acceptBare(b *testing.B, pool *pgxpool.Pool, customer string) {
 	ctx := context.Background()
 	state, _ := json.Marshal(preference.Defaults(preference.CustomerID(customer), portstest.Catalogue()).Snapshot())
-	entry, _, _ := consent.Head{}.Append(customer, consent.Entry{Event: consent.Requested, At: portstest.Noon})
+	entry, _, _ := consent.Chain{ID: "ch_" + customer, Key: consent.Key{1}}.Append(consent.Entry{Event: consent.Requested, At: portstest.Noon})
 	tx, err := pool.Begin(ctx)
 	require.NoError(b, err)
 	defer func() { _ = tx.Rollback(ctx) }()
@@ -69,12 +75,12 @@ func acceptBare(b *testing.B, pool *pgxpool.Pool, customer string) {
 		statement string
 		args      []any
 	}{
-		{`SELECT id, version, state, last_number, turn, run, ledger_seq, ledger_hash FROM customers WHERE id = $1 FOR UPDATE`, []any{customer}},
+		{`SELECT id, version, state, last_number, turn, run, chain, data_key, ledger_seq, ledger_hash FROM customers WHERE id = $1 FOR UPDATE`, []any{customer}},
 		{`INSERT INTO operations (id, customer_id, number, kind, status, source, actor_type, actor_id, origin, change, targets, accepted_at, before, after, run)
 			VALUES ($1, $2, 1, 'withdrawal', 'accepted', 'app', 'customer', $2, '{}', '{"email":"unsubscribed"}', '{crm,cmp}', now(), $3, $3, 1)`,
 			[]any{portstest.NewID(), customer, string(state)}},
-		{`INSERT INTO ledger (customer_id, seq, operation_id, event, at, body, prev_hash, hash) VALUES ($1, 1, $2, 'requested', $3, $4, $5, $6)`,
-			[]any{customer, entry.Operation, entry.At, entry.Body, entry.Prev[:], entry.Hash[:]}},
+		{`INSERT INTO ledger (chain, seq, form, operation_id, event, at, body, prev_hash, hash) VALUES ($1, 1, 2, $2, 'requested', $3, $4, $5, $6)`,
+			[]any{"ch_" + customer, entry.Operation, entry.At, entry.Body, entry.Prev[:], entry.Hash[:]}},
 		{`UPDATE customers SET last_number = 1, turn = 1, run = 1, turn_since = now(), ledger_seq = 1, ledger_hash = $2, updated_at = now() WHERE id = $1`,
 			[]any{customer, entry.Hash[:]}},
 	}

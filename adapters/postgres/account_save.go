@@ -117,8 +117,8 @@ func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) e
 }
 
 func appendLink(w *writes, l consent.Link) {
-	w.one(`INSERT INTO ledger (customer_id, seq, operation_id, event, at, body, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		l.Customer, l.Seq, l.Operation, string(l.Event), l.At, l.Body, l.Prev[:], l.Hash[:])
+	w.one(`INSERT INTO ledger (chain, seq, form, operation_id, event, at, body, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		l.Chain, l.Seq, int16(l.Form), l.Operation, string(l.Event), l.At, l.Body, l.Prev[:], l.Hash[:])
 }
 
 func saveCustomer(w *writes, was, is preference.Standing, version string) error {
@@ -132,7 +132,7 @@ func saveCustomer(w *writes, was, is preference.Standing, version string) error 
 		state = string(text)
 	}
 	turn := ``
-	args := []any{prefs.Version(), state, is.LastNumber, is.Run, is.Head.Seq, is.Head.Hash[:]}
+	args := []any{prefs.Version(), state, is.LastNumber, is.Run, is.Chain.Head.Seq, is.Chain.Head.Hash[:]}
 	if is.Turn != was.Turn {
 		turn = `, turn = ?, looked_at = NULL, turn_since = ` + map[bool]string{true: `statement_timestamp()`, false: `NULL`}[is.Turn != 0]
 		args = append(args, is.Turn)

@@ -17,21 +17,23 @@ import (
 
 var errNoOperation = fault.New(fault.NotFound, "not-found", "no such operation")
 
-const customerColumns = `c.id, c.version, c.state, c.last_number, c.turn, c.run, c.ledger_seq, c.ledger_hash`
+const customerColumns = `c.id, c.version, c.state, c.last_number, c.turn, c.run, c.chain, c.data_key, c.ledger_seq, c.ledger_hash`
 
 type customerRow struct {
 	id                             string
 	version, lastNumber, turn, run int64
 	state                          []byte
+	chain                          string
+	dataKey                        []byte // wrapped; null where nothing was sealed yet
 	ledgerSeq                      int64
 	ledgerHash                     []byte
 }
 
 func (r *customerRow) dest() []any {
-	return []any{&r.id, &r.version, &r.state, &r.lastNumber, &r.turn, &r.run, &r.ledgerSeq, &r.ledgerHash}
+	return []any{&r.id, &r.version, &r.state, &r.lastNumber, &r.turn, &r.run, &r.chain, &r.dataKey, &r.ledgerSeq, &r.ledgerHash}
 }
 
-// standing is the account without its operations.
+// standing is the account without its operations, and without the key that writing to the ledger takes.
 func (r *customerRow) standing(catalogue *preference.Catalogue) (preference.Standing, error) {
 	var snapshot preference.Snapshot
 	if err := json.Unmarshal(r.state, &snapshot); err != nil {
@@ -41,8 +43,17 @@ func (r *customerRow) standing(catalogue *preference.Catalogue) (preference.Stan
 	return preference.Standing{
 		Preferences: preference.Restore(preference.CustomerID(r.id), snapshot, catalogue),
 		LastNumber:  r.lastNumber, Turn: r.turn, Run: r.run,
-		Head: consent.Head{Seq: r.ledgerSeq, Hash: toHash(r.ledgerHash)},
+		Chain: consent.Chain{ID: r.chain, Head: consent.Head{Seq: r.ledgerSeq, Hash: toHash(r.ledgerHash)}},
 	}, nil
+}
+
+// writable is standing for whoever writes to the ledger.
+func (db *DB) writable(r *customerRow) (preference.Standing, error) {
+	standing, err := r.standing(db.catalogue)
+	if err == nil && r.dataKey != nil {
+		standing.Chain.Key, err = db.unwrap(r.chain, r.dataKey)
+	}
+	return standing, err
 }
 
 // toHash gives bytes that are no hash a value that no chain agrees with.
@@ -96,7 +107,7 @@ func (db *DB) Update(ctx context.Context, customer preference.CustomerID, key st
 	}
 	defer leave()
 	err = db.inTx(ctx, func(tx *gorm.DB) error {
-		row, err := lockCustomer(tx, customer, db.catalogue)
+		row, err := db.lockCustomer(tx, customer)
 		if err != nil {
 			return err
 		}
@@ -167,7 +178,7 @@ func (db *DB) updateUnlocked(ctx context.Context, operation string, fn func(*pre
 	// One connection for both, so that one that turns out dead is noticed before anything is stored.
 	err = db.gorm.WithContext(ctx).Connection(func(tx *gorm.DB) error {
 		r, err := db.readOperation(tx, operation)
-		if err != nil {
+		if err != nil || r.standing.Chain.Key == (consent.Key{}) { // who has no key yet is given one under the lock
 			return err
 		}
 		w, err := r.update(fn)
@@ -210,7 +221,7 @@ func (db *DB) readAs(tx *gorm.DB, operation, with, what string, args ...any) (*r
 			return err
 		}
 		if r.standing.Preferences.Customer() == "" {
-			if r.standing, err = c.standing(db.catalogue); err != nil {
+			if r.standing, err = db.writable(&c); err != nil {
 				return err
 			}
 		}
@@ -262,6 +273,9 @@ func (db *DB) underLock(tx *gorm.DB, operation string, fn func(*preference.Accou
 	if !found {
 		return errNoOperation
 	}
+	if err := db.giveKey(tx, &row); err != nil {
+		return err
+	}
 	standing, op, err := db.withOperations(tx, row, "", operation)
 	if err != nil {
 		return err
@@ -277,32 +291,42 @@ func (db *DB) underLock(tx *gorm.DB, operation string, fn func(*preference.Accou
 }
 
 // lockCustomer locks the customer's row, making it when there is none.
-func lockCustomer(tx *gorm.DB, customer preference.CustomerID, catalogue *preference.Catalogue) (customerRow, error) {
+func (db *DB) lockCustomer(tx *gorm.DB, customer preference.CustomerID) (customerRow, error) {
 	var row customerRow
 	found, err := queryOne(tx, row.dest(), `SELECT `+customerColumns+` FROM customers c WHERE c.id = ? FOR UPDATE`, string(customer))
-	if found || err != nil {
+	if err != nil {
 		return row, err
 	}
-	state, err := encode(preference.Defaults(customer, catalogue).Snapshot())
+	if found {
+		return row, db.giveKey(tx, &row)
+	}
+	state, err := encode(preference.Defaults(customer, db.catalogue).Snapshot())
+	if err != nil {
+		return row, err
+	}
+	chain, dataKey, err := db.newChain()
 	if err != nil {
 		return row, err
 	}
 	// Who comes second waits here for the first to commit. The update changes nothing but takes the lock and reads.
 	found, err = queryOne(tx, row.dest(), `INSERT INTO customers AS c
-		(id, version, state, last_number, turn, run, ledger_seq, ledger_hash, created_at, updated_at)
-		VALUES (?, 0, ?, 0, 0, 0, 0, ?, statement_timestamp(), statement_timestamp())
+		(id, version, state, last_number, turn, run, chain, data_key, ledger_seq, ledger_hash, created_at, updated_at)
+		VALUES (?, 0, ?, 0, 0, 0, ?, ?, 0, ?, statement_timestamp(), statement_timestamp())
 		ON CONFLICT (id) DO UPDATE SET id = excluded.id RETURNING `+customerColumns,
-		string(customer), state, make([]byte, len(consent.Hash{})))
+		string(customer), state, chain, dataKey, make([]byte, len(consent.Hash{})))
 	if err == nil && !found {
 		err = errors.New("the customer's row was neither made nor found")
 	}
-	return row, err
+	if err != nil {
+		return row, err
+	}
+	return row, db.giveKey(tx, &row)
 }
 
 // withOperations reads the open operations, and the one that has used key or has the id, when either is asked for. The
 // customer's row is locked: nobody else can add or change any of them.
 func (db *DB) withOperations(tx *gorm.DB, row customerRow, key, id string) (preference.Standing, *preference.Operation, error) {
-	standing, err := row.standing(db.catalogue)
+	standing, err := db.writable(&row)
 	if err != nil || row.lastNumber == 0 {
 		return standing, nil, err
 	}

@@ -17,7 +17,7 @@ import (
 	"accord/ports/portstest"
 )
 
-func chainOf(t testing.TB, l ports.Ledger, customer preference.CustomerID) []consent.Link {
+func chainOf(t testing.TB, l ports.Ledger, customer preference.CustomerID) []consent.Line {
 	t.Helper()
 	links, err := l.Entries(t.Context(), customer, 0, 1000)
 	require.NoError(t, err)
@@ -30,8 +30,7 @@ var forbidden = []string{
 	`DELETE FROM ledger`,
 	`DELETE FROM ledger WHERE seq = 1`,
 	`TRUNCATE ledger`,
-	`TRUNCATE customers CASCADE`,
-	`INSERT INTO ledger SELECT * FROM ledger ON CONFLICT (customer_id, seq) DO UPDATE SET body = excluded.body`,
+	`INSERT INTO ledger SELECT * FROM ledger ON CONFLICT (chain, seq) DO UPDATE SET body = excluded.body`,
 }
 
 func refuses(t *testing.T, conn *pgx.Conn, setting string) {

@@ -22,7 +22,7 @@ func openInboxes(t testing.TB) (*postgres.DB, string, portstest.Pass) {
 
 func openInboxesAt(t testing.TB, url string, conns int, tracer pgx.QueryTracer) *postgres.DB {
 	t.Helper()
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Cards: portstest.Encoder{}, MaxConns: conns, Tracer: tracer})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), Cards: portstest.Encoder{}, MaxConns: conns, Tracer: tracer})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	return db

@@ -32,7 +32,7 @@ func TestEvents(t *testing.T) {
 func TestStatementsOfPublishing(t *testing.T) {
 	t.Parallel()
 	seen := &counter{}
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: migrated(t), Catalogue: portstest.Catalogue(), Tracer: seen})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: migrated(t), Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), Tracer: seen})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	portstest.Target(t, db, "orders", "app://orders/{order_id}", true)
@@ -60,7 +60,7 @@ func (c titles) Card(m *inbox.Message, _ []string, _ func(string) bool) []byte {
 func TestCardsAreStoredWithTheirMessage(t *testing.T) {
 	t.Parallel()
 	url := migrated(t)
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Cards: titles{7}})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), Cards: titles{7}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	card := func(format int) string {

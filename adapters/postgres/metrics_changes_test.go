@@ -70,8 +70,8 @@ func settle(t testing.TB, conn *pgx.Conn, number int64, at time.Time, after pref
 	state, err := json.Marshal(after.Snapshot())
 	require.NoError(t, err)
 	customer := string(after.Customer())
-	exec(t, conn, `INSERT INTO customers (id, version, state, last_number, turn, run, ledger_seq, ledger_hash, created_at, updated_at)
-		VALUES ($1, $2, $3, 0, 0, 0, 0, decode(repeat('00', 32), 'hex'), $4, $4)
+	exec(t, conn, `INSERT INTO customers (id, version, state, last_number, turn, run, chain, ledger_seq, ledger_hash, created_at, updated_at)
+		VALUES ($1, $2, $3, 0, 0, 0, $1, 0, decode(repeat('00', 32), 'hex'), $4, $4)
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version, state = excluded.state, updated_at = excluded.updated_at`, customer, after.Version(), state, at)
 	if number == 0 { // it came by another way
 		return

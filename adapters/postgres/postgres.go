@@ -29,6 +29,8 @@ var (
 	_ ports.Operations = (*DB)(nil)
 	_ ports.Steps      = (*DB)(nil)
 	_ ports.Ledger     = (*DB)(nil)
+	_ ports.KeyStore   = (*DB)(nil)
+	_ ports.Erasures   = (*DB)(nil)
 	_ ports.Outcomes   = (*DB)(nil)
 	_ ports.Readiness  = (*DB)(nil)
 )
@@ -37,6 +39,7 @@ var (
 type Config struct {
 	URL       string                // postgres://…, with everything libpq understands
 	Catalogue *preference.Catalogue // under which stored preferences are read
+	Keys      ports.ChainKeys       // what the ledger's data keys are wrapped under; nil for who needs none of them
 	Cards     ports.Cards           // encodes messages as they are stored; nil leaves that to whoever reads them
 	MaxConns  int                   // connections of this process, one more for LISTEN once somebody watches; 0 for 20
 	Timeout   time.Duration         // of one call, waiting for a connection and for locks included; 0 for 10 s
@@ -59,6 +62,7 @@ type DB struct {
 	outcomes   *outcomes
 	conf       *pgx.ConnConfig // of connections beside the pool
 	cards      ports.Cards
+	keys       ports.ChainKeys
 	links      linkCache
 	spans      trace.Tracer
 	checked    atomic.Int64 // last inbox that CleanUp has counted again
@@ -96,7 +100,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), pool.Close())
 	}
-	db := &DB{gorm: g, pool: pool, catalogue: c.Catalogue, timeout: c.Timeout, log: c.Logger, conf: conf, cards: c.Cards, spans: c.Spans}
+	db := &DB{gorm: g, pool: pool, catalogue: c.Catalogue, timeout: c.Timeout, log: c.Logger, conf: conf, cards: c.Cards, keys: c.Keys, spans: c.Spans}
 	db.outcomes = newOutcomes(conf, db, c.Logger)
 	if err := db.Ready(ctx); err != nil {
 		return nil, errors.Join(err, pool.Close())

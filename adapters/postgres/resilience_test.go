@@ -134,18 +134,18 @@ func TestAnUndoneTransactionIsTriedAgain(t *testing.T) {
 
 func TestWithoutADatabaseEverythingIsUnavailable(t *testing.T) {
 	t.Parallel()
-	_, err := postgres.Open(t.Context(), postgres.Config{URL: "postgres://accord:very-secret@127.0.0.1:1/none", Catalogue: portstest.Catalogue()})
+	_, err := postgres.Open(t.Context(), postgres.Config{URL: "postgres://accord:very-secret@127.0.0.1:1/none", Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a")})
 	require.Equal(t, fault.Unavailable, fault.KindOf(err))
 	require.NotContains(t, err.Error(), "very-secret")
 	require.Equal(t, fault.Unavailable, fault.KindOf(postgres.Migrate(t.Context(), "postgres://127.0.0.1:1/none", nil)))
-	_, err = postgres.Open(t.Context(), postgres.Config{URL: "postgres://accord:very-secret@host:port/x", Catalogue: portstest.Catalogue()})
+	_, err = postgres.Open(t.Context(), postgres.Config{URL: "postgres://accord:very-secret@host:port/x", Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a")})
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "very-secret")
 }
 
 func TestAnExhaustedPoolIsUnavailable(t *testing.T) {
 	t.Parallel()
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: migrated(t), Catalogue: portstest.Catalogue(), MaxConns: 1})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: migrated(t), Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), MaxConns: 1})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	require.NoError(t, db.Update(t.Context(), "ada", "", func(*preference.Account) error {
@@ -162,7 +162,7 @@ func TestAnExhaustedPoolIsUnavailable(t *testing.T) {
 // A burst of one customer's changes must leave connections for everybody else.
 func TestABurstOfOneCustomerLeavesThePoolToOthers(t *testing.T) {
 	t.Parallel()
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: migrated(t), Catalogue: portstest.Catalogue(), MaxConns: 2})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: migrated(t), Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), MaxConns: 2})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	var burst sync.WaitGroup
@@ -197,7 +197,7 @@ func TestALockHeldTooLongIsUnavailable(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), `SELECT FROM customers WHERE id = 'ada' FOR UPDATE`)
 	require.NoError(t, err)
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Timeout: 200 * time.Millisecond})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), Timeout: 200 * time.Millisecond})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	err = db.Update(t.Context(), "ada", "", func(*preference.Account) error { t.Error("must not be called"); return nil })
@@ -238,7 +238,7 @@ func TestAChannelThatLeftTheCatalogueIsKept(t *testing.T) {
 
 	smaller, err := preference.NewCatalogue("", preference.Channel{Key: "news"})
 	require.NoError(t, err)
-	later, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: smaller})
+	later, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: smaller, Keys: portstest.Keys("a")})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, later.Close()) }()
 	account, err := later.Load(t.Context(), "ada")
@@ -281,7 +281,7 @@ func TestListeningGoesOnAfterItsConnectionBroke(t *testing.T) {
 func TestCloseLeavesNothingBehind(t *testing.T) {
 	url := migrated(t) // starts the servers of this process
 	before := goleak.IgnoreCurrent()
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue()})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a")})
 	require.NoError(t, err)
 	done, stop := db.Watch("op-1")
 	portstest.Apply(t, db, "ada", portstest.Subscribe("ada"))
@@ -308,7 +308,7 @@ func TestLogsHoldNoValues(t *testing.T) {
 	t.Parallel()
 	log := &lines{}
 	url := migrated(t)
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), SlowQuery: time.Nanosecond,
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), SlowQuery: time.Nanosecond,
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	require.NoError(t, err)
 	const customer = "ada.lovelace_at_example.org"

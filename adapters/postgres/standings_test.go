@@ -115,7 +115,7 @@ func TestStandingsAreBounded(t *testing.T) {
 func TestStandingsReadByKey(t *testing.T) {
 	t.Parallel()
 	url, seen := migrated(t), &counter{}
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Tracer: seen})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), Tracer: seen})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	conn := connect(t, url)

@@ -34,7 +34,7 @@ func (c *counter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndDat
 func TestStatementsPerCall(t *testing.T) {
 	t.Parallel()
 	seen := &counter{}
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: migrated(t), Catalogue: portstest.Catalogue(), Tracer: seen})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: migrated(t), Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), Tracer: seen})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	count := func(want int, what string, fn func()) {

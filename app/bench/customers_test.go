@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"accord/adapters/auth"
+	"accord/adapters/keyring"
 	"accord/domain/consent"
 	"accord/domain/fault"
 	"accord/domain/preference"
@@ -50,20 +51,40 @@ func settle(b *testing.B, url, prefix string, allOn bool, catalogue *preference.
 	conn, err := pgx.Connect(b.Context(), url)
 	require.NoError(b, err)
 	defer func() { require.NoError(b, conn.Close(context.Background())) }()
-	_, err = conn.Exec(b.Context(), `INSERT INTO customers (id, version, state, last_number, turn, run, ledger_seq, ledger_hash, created_at, updated_at)
-		SELECT $1::text || n, 2, replace((ARRAY[$2::text, $3::text])[1 + n % 2], 'TOKEN', 'token-of-' || $1::text || n)::jsonb, 0, 0, 0, 0,
-		  decode(repeat('00', 32), 'hex'), now(), now() FROM generate_series(1, $4::int) n`, prefix, states[0], states[1], enough)
+	_, err = conn.Exec(b.Context(), `INSERT INTO customers (id, version, state, last_number, turn, run, chain, data_key, ledger_seq, ledger_hash, created_at, updated_at)
+		SELECT $1::text || n, 2, replace((ARRAY[$2::text, $3::text])[1 + n % 2], 'TOKEN', 'token-of-' || $1::text || n)::jsonb, 0, 0, 0, 'ch_' || $1::text || n, k, 0,
+		  decode(repeat('00', 32), 'hex'), now(), now() FROM unnest($4::bytea[]) WITH ORDINALITY AS keys (k, n)`, prefix, states[0], states[1], dataKeys(b, prefix))
 	require.NoError(b, err)
 	_, err = conn.Exec(b.Context(), `VACUUM ANALYZE customers`)
 	require.NoError(b, err)
 	return &people{prefix: prefix, allOn: allOn}
 }
 
+// dataKeys are those of the people's chains.
+func dataKeys(b *testing.B, prefix string) [][]byte {
+	b.Helper()
+	ring := ledgerKeys(b)
+	out := make([][]byte, enough)
+	for i := range out {
+		var err error
+		out[i], err = ring.Wrap(fmt.Sprint("ch_", prefix, i+1), consent.Key{1})
+		require.NoError(b, err)
+	}
+	return out
+}
+
+func ledgerKeys(b *testing.B) *keyring.Ring {
+	b.Helper()
+	ring, err := keyring.New(keyring.Key{ID: "bench", Secret: make([]byte, 32)})
+	require.NoError(b, err)
+	return ring
+}
+
 // withPhone is what one of them has chosen, made by the domain itself.
 func withPhone(b *testing.B, catalogue *preference.Catalogue, promotions bool) preference.Preferences {
 	b.Helper()
 	now := time.Now()
-	account := preference.RestoreAccount(preference.Standing{Preferences: preference.Defaults("someone", catalogue)})
+	account := preference.RestoreAccount(preference.Standing{Preferences: preference.Defaults("someone", catalogue), Chain: consent.Chain{Key: consent.Key{1}}})
 	register, err := preference.RegisterDevice(preference.Registration{Device: "phone", Platform: preference.IOS, Token: "TOKEN",
 		Permission: preference.Granted, AppVersion: "4.2.0", Locale: "en"})
 	require.NoError(b, err)

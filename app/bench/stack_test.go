@@ -116,7 +116,7 @@ func startAccord(b *testing.B, cfg config.Config, targets map[preference.Target]
 	a, catalogue := &accord{}, catalogueOf(b, cfg)
 	var err error
 	a.db, err = postgres.Open(b.Context(), postgres.Config{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseConns,
-		Catalogue: catalogue, Cards: httpapi.NewCards(), Logger: quiet(), Tracer: tracer})
+		Catalogue: catalogue, Keys: ledgerKeys(b), Cards: httpapi.NewCards(), Logger: quiet(), Tracer: tracer})
 	require.NoError(b, err)
 	stop(b, "the store", func(context.Context) error { return a.db.Close() })
 	a.runs, err = temporal.Connect(temporal.Config{Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, Logger: quiet()})

@@ -128,7 +128,7 @@ func (s *stack) servers(ctx context.Context) (err error) {
 func (s *stack) configure(ctx context.Context) error {
 	s.apis = []string{"http://" + freeAddr(), "http://" + freeAddr()}
 	s.env = append(os.Environ(),
-		"ACCORD_DATABASE_URL="+s.postgres.url(), "ACCORD_TEMPORAL_ADDRESS="+s.temporal.address(), "ACCORD_SANDBOX_ADDR="+s.sandbox,
+		"ACCORD_DATABASE_URL="+s.postgres.url(), "ACCORD_LEDGER_KEYS=chaos:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "ACCORD_TEMPORAL_ADDRESS="+s.temporal.address(), "ACCORD_SANDBOX_ADDR="+s.sandbox,
 		"ACCORD_SANDBOX_STATE="+filepath.Join(s.state, "sandbox.journal"),
 		"ACCORD_JWT_JWKS_URL="+s.jwks.URL, "ACCORD_JWT_ISSUER="+auth.DevIssuerName, "ACCORD_JWT_AUDIENCE="+auth.DevAudience,
 		// Short, so that changes end both ways and much happens in little time.

@@ -88,6 +88,7 @@ func install(t *testing.T, environ map[string]string) *installed {
 	})
 	settings := map[string]string{"ACCORD_DATABASE_URL": database, "ACCORD_DATABASE_CONNS": "8", "ACCORD_TEMPORAL_ADDRESS": "127.0.0.1:1",
 		"ACCORD_EMAIL_DOUBLE_OPT_IN": "true", "ACCORD_PUBLIC_URL": publicURL, "ACCORD_LINK_KEYS": links.NewKey("test"),
+		"ACCORD_LEDGER_KEYS":         newKey("test"),
 		"ACCORD_RATE_LIMIT_CUSTOMER": "off", "ACCORD_RATE_LIMIT_ADDRESS": "off"} // hundreds of calls in a moment are not what limits are for
 	for name, value := range environ {
 		settings[name] = value

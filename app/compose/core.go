@@ -55,7 +55,11 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 	if c.tracing, err = startTracing(ctx, cfg.Tracing, log); err != nil {
 		return c, err
 	}
-	c.db, err = postgres.Open(ctx, postgres.Config{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseConns, Catalogue: catalogue, Cards: httpapi.NewCards(), Logger: log,
+	chainKeys, err := ledgerKeys(cfg)
+	if err != nil {
+		return c, err
+	}
+	c.db, err = postgres.Open(ctx, postgres.Config{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseConns, Catalogue: catalogue, Keys: chainKeys, Cards: httpapi.NewCards(), Logger: log,
 		Spans: c.tracing.Tracer("postgres")})
 	if err != nil {
 		return c, fmt.Errorf("database: %w", err)

@@ -80,10 +80,8 @@ func (d *dev) run(ctx context.Context) (err error) {
 		return errors.Join(err, apiLn.Close(), sandboxLn.Close())
 	}
 	d.cfg = WithSandboxVendors(d.cfg)
-	if d.cfg.TemporalKeys == "" {
-		if d.cfg.TemporalKeys, err = devTemporalKeys(d.cfg.StateDir); err != nil {
-			return errors.Join(fmt.Errorf("ACCORD_STATE_DIR: %w", err), apiLn.Close(), sandboxLn.Close())
-		}
+	if err := devSecrets(&d.cfg); err != nil {
+		return errors.Join(err, apiLn.Close(), sandboxLn.Close())
 	}
 	if d.cfg.SandboxState == "" {
 		d.cfg.SandboxState = filepath.Join(d.cfg.StateDir, "sandbox.journal")

@@ -17,7 +17,7 @@ import (
 const devEnvFile = "dev.env"
 
 // writeEnv lets a person run any other command, or a second API or worker, against the stack: `. .accord/dev.env`. It
-// holds the database's password and Temporal's key and is for its owner alone.
+// holds the database's password and keys and is for its owner alone.
 func (d *dev) writeEnv(api net.Listener) error {
 	lines := append([][2]string{
 		{"ACCORD_DATABASE_URL", d.cfg.DatabaseURL.Reveal()},
@@ -25,6 +25,7 @@ func (d *dev) writeEnv(api net.Listener) error {
 		{"ACCORD_TEMPORAL_NAMESPACE", d.cfg.TemporalNamespace},
 		{"ACCORD_TEMPORAL_UI_URL", d.cfg.TemporalUI},
 		{"ACCORD_TEMPORAL_KEYS", d.cfg.TemporalKeys.Reveal()},
+		{"ACCORD_LEDGER_KEYS", d.cfg.LedgerKeys.Reveal()},
 		{"ACCORD_JWT_JWKS_URL", "http://" + api.Addr().String() + "/dev/jwks.json"},
 		{"ACCORD_JWT_ISSUER", auth.DevIssuerName},
 		{"ACCORD_JWT_AUDIENCE", auth.DevAudience},
@@ -37,18 +38,21 @@ func (d *dev) writeEnv(api net.Listener) error {
 	return os.WriteFile(filepath.Join(d.cfg.StateDir, devEnvFile), []byte(exports(lines)), 0o600)
 }
 
-// devDatabase is the database of the development stack that runs on this state, empty when none ever did.
-func devDatabase(stateDir string) config.Secret {
-	raw, err := os.ReadFile(filepath.Join(stateDir, devEnvFile))
-	if err != nil {
-		return ""
+// joinDev fills in what a command needs to look at the development stack's database, where no other is set and one ever
+// ran on this state.
+func joinDev(cfg config.Config) config.Config {
+	raw, err := os.ReadFile(filepath.Join(cfg.StateDir, devEnvFile))
+	if cfg.DatabaseURL != "" || err != nil {
+		return cfg
 	}
-	_, rest, found := strings.Cut(string(raw), "export ACCORD_DATABASE_URL='")
-	url, _, closed := strings.Cut(rest, "'")
-	if !found || !closed {
-		return ""
+	for name, field := range map[string]*config.Secret{"ACCORD_DATABASE_URL": &cfg.DatabaseURL, "ACCORD_LEDGER_KEYS": &cfg.LedgerKeys} {
+		_, rest, found := strings.Cut(string(raw), "export "+name+"='")
+		value, _, closed := strings.Cut(rest, "'")
+		if found && closed && *field == "" {
+			*field = config.Secret(value)
+		}
 	}
-	return config.Secret(url)
+	return cfg
 }
 
 // SandboxEnv prints the settings that point the API and a worker at a sandbox, for a shell to read.

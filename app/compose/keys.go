@@ -1,17 +1,24 @@
 package compose
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"accord/adapters/keyring"
 	"accord/adapters/temporal"
 	"accord/app/config"
+	"accord/domain/preference"
+	"accord/ports"
 )
 
 // temporalKeys are ACCORD_TEMPORAL_KEYS for the adapter.
@@ -27,20 +34,46 @@ func temporalKeys(cfg config.Config) ([]temporal.Key, error) {
 	return keys, nil
 }
 
-// devKeysFile is where the development stack keeps the key that it makes for itself.
-const devKeysFile = "temporal-keys"
+// ledgerKeys are ACCORD_LEDGER_KEYS as a ring, nil when none is given.
+func ledgerKeys(cfg config.Config) (ports.ChainKeys, error) {
+	given, err := cfg.KeysOfLedger()
+	if err != nil {
+		return nil, fmt.Errorf("ACCORD_LEDGER_KEYS %w", err)
+	}
+	if len(given) == 0 {
+		return nil, nil
+	}
+	keys := make([]keyring.Key, len(given))
+	for i, k := range given {
+		keys[i] = keyring.Key{ID: k.ID, Secret: k.Secret}
+	}
+	return keyring.New(keys...)
+}
 
-// devTemporalKeys reads the development stack's key, or makes it.
-func devTemporalKeys(stateDir string) (config.Secret, error) {
-	path := filepath.Join(stateDir, devKeysFile)
+// Files where the development stack keeps the keys that it makes for itself.
+const (
+	devTemporalKeysFile = "temporal-keys"
+	devLedgerKeysFile   = "ledger-keys"
+)
+
+func newKey(name string) string {
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret) // never fails
+	return name + ":" + base64.StdEncoding.EncodeToString(secret)
+}
+
+// devSecret reads a secret of the development stack, or makes it.
+func devSecret(stateDir, file string, fresh func() (string, error)) (config.Secret, error) {
+	path := filepath.Join(stateDir, file)
 	kept, err := os.ReadFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return config.Secret(strings.TrimSpace(string(kept))), err
 	}
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret) // never fails
-	text := "dev:" + base64.StdEncoding.EncodeToString(secret)
-	draft, err := os.CreateTemp(stateDir, devKeysFile+".*") // for its owner alone
+	text, err := fresh()
+	if err != nil {
+		return "", err
+	}
+	draft, err := os.CreateTemp(stateDir, file+".*") // for its owner alone
 	if err != nil {
 		return "", err
 	}
@@ -51,4 +84,55 @@ func devTemporalKeys(stateDir string) (config.Secret, error) {
 	}
 	// Whole or not at all: a key that is half written would be lost with the next start.
 	return config.Secret(text), os.Rename(draft.Name(), path)
+}
+
+// devSecrets fills in what is not set with secrets of the development stack's own.
+func devSecrets(cfg *config.Config) error {
+	for _, s := range []struct {
+		setting *config.Secret
+		file    string
+		fresh   func() (string, error)
+	}{
+		{&cfg.TemporalKeys, devTemporalKeysFile, func() (string, error) { return newKey("dev"), nil }},
+		{&cfg.LedgerKeys, devLedgerKeysFile, func() (string, error) { return newKey("dev"), nil }},
+	} {
+		if *s.setting != "" {
+			continue
+		}
+		var err error
+		if *s.setting, err = devSecret(cfg.StateDir, s.file, s.fresh); err != nil {
+			return fmt.Errorf("ACCORD_STATE_DIR: %w", err)
+		}
+	}
+	return nil
+}
+
+// rewrapBatch is how many customers are locked at once.
+const rewrapBatch = 200
+
+// KeysRewrap wraps every data key of the ledger under the current key of ACCORD_LEDGER_KEYS. Repeating it, also after it
+// was interrupted, wraps what is left. Without ACCORD_DATABASE_URL it is the development stack's database.
+func KeysRewrap(ctx context.Context, cfg config.Config, log *slog.Logger, out io.Writer) error {
+	cfg = joinDev(cfg)
+	if err := cfg.Validate(config.NeedDatabase, config.NeedLedgerKeys); err != nil {
+		return err
+	}
+	db, err := openLedger(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	all := 0
+	for after, more := preference.CustomerID(""), true; more && err == nil; more = after != "" {
+		var n int
+		after, n, err = db.Rewrap(ctx, after, rewrapBatch)
+		all += n
+	}
+	fmt.Fprintf(out, "%d keys were wrapped under the current key\n", all)
+	return errors.Join(err, db.Close())
+}
+
+// KeysNew prints fresh values of the settings that are keys.
+func KeysNew(out io.Writer, now time.Time) error {
+	_, err := fmt.Fprintf(out, "ACCORD_LEDGER_KEYS=%s\n", newKey(now.UTC().Format("2006-01")))
+	return err
 }

@@ -13,21 +13,26 @@ import (
 func TestTheDevelopmentStackKeepsItsKey(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	first, err := devTemporalKeys(dir)
-	require.NoError(t, err)
-	again, err := devTemporalKeys(dir)
-	require.NoError(t, err)
+	made := func(dir string) config.Config {
+		cfg := config.Config{StateDir: dir}
+		require.NoError(t, devSecrets(&cfg))
+		return cfg
+	}
+	first, again := made(dir).TemporalKeys, made(dir).TemporalKeys
 	require.Equal(t, first.Reveal(), again.Reveal(), "what was encrypted before a restart is read after it")
+	require.Equal(t, made(dir).LedgerKeys.Reveal(), made(dir).LedgerKeys.Reveal())
+	require.NotEqual(t, first.Reveal(), made(dir).LedgerKeys.Reveal())
+	given := config.Config{StateDir: dir, LedgerKeys: "mine"}
+	require.NoError(t, devSecrets(&given))
+	require.Equal(t, "mine", given.LedgerKeys.Reveal())
 	keys, err := temporalKeys(config.Load(map[string]string{"ACCORD_TEMPORAL_KEYS": first.Reveal()}))
 	require.NoError(t, err)
 	require.Len(t, keys, 1)
 	require.Len(t, keys[0].Secret, 32)
-	kept, err := os.Stat(filepath.Join(dir, devKeysFile))
+	kept, err := os.Stat(filepath.Join(dir, devTemporalKeysFile))
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), kept.Mode().Perm())
-	other, err := devTemporalKeys(t.TempDir())
-	require.NoError(t, err)
-	require.NotEqual(t, first.Reveal(), other.Reveal())
+	require.NotEqual(t, first.Reveal(), made(t.TempDir()).TemporalKeys.Reveal())
 	_, err = temporalKeys(config.Load(map[string]string{"ACCORD_TEMPORAL_KEYS": "x"}))
 	require.Error(t, err)
 }

@@ -26,7 +26,7 @@ var Build = "dev"
 
 // Serve answers the API until ctx ends, then drains. Temporal need not be there: withdrawals are accepted without it.
 func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
-	if err := cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedTokens); err != nil {
+	if err := cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedLedgerKeys, config.NeedTokens); err != nil {
 		return err
 	}
 	c, err := openCore(ctx, named(cfg, "accord-api"), log)
@@ -80,6 +80,7 @@ func (c *core) handler(service *preferences.Service, streams ports.Streams, veri
 		Inbox: measuredInbox{c.inbox, c.metrics.inboxes}, Messages: measuredMessages{c.inbox, c.metrics.inboxes}, LinkTargets: c.inbox,
 		Engagement: c.measures, Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
 		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Tracer: c.tracing.Tracer("http"), Logger: c.log, Build: Build,
+		Addresses: httpapi.AddressPolicy(c.cfg.AuditAddress), Proxies: c.cfg.TrustedProxies,
 		Limits: rateLimits(c.cfg.Security), CORSOrigins: c.cfg.Security.CORSOrigins, HSTS: c.cfg.Security.HSTS}
 	if dev != nil {
 		hc.Dev = &httpapi.DevTokens{Mint: dev.Mint, Keys: dev}

@@ -20,7 +20,7 @@ import (
 
 // Worker runs the saga until ctx ends, then lets running steps finish. It waits for Temporal as long as it takes.
 func Worker(ctx context.Context, cfg config.Config, log *slog.Logger) error {
-	if err := cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedVendors); err != nil {
+	if err := cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedLedgerKeys, config.NeedVendors); err != nil {
 		return err
 	}
 	c, err := openCore(ctx, named(cfg, "accord-worker"), log)

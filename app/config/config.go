@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -53,6 +54,14 @@ type Config struct {
 
 	// Postgres, as a URL. Holds a password and is never printed.
 	DatabaseURL Secret `env:"ACCORD_DATABASE_URL"`
+	// Keys that the ledger's data keys are wrapped under, separated by commas: name:base64 of 32 bytes. The first is current,
+	// the others still open what they have wrapped; `accord keys rewrap` makes an old one superfluous (docs/audit.md). What
+	// is in the ledger can't be read without them: keep a copy apart from the database. The development stack makes one.
+	LedgerKeys Secret `env:"ACCORD_LEDGER_KEYS"`
+	// How much of a client's network address the ledger keeps: none, truncated (IPv4 to /24, IPv6 to /48) or full.
+	AuditAddress string `env:"ACCORD_AUDIT_ADDRESS" envDefault:"truncated"`
+	// Proxies that are believed who the client is (X-Forwarded-For): networks such as 10.0.0.0/8, separated by commas.
+	TrustedProxies []string `env:"ACCORD_TRUSTED_PROXIES"`
 	// Connections a process keeps to Postgres at most.
 	DatabaseConns int `env:"ACCORD_DATABASE_CONNS" envDefault:"24"`
 
@@ -259,6 +268,7 @@ const (
 	NeedTemporal
 	NeedTokens
 	NeedVendors
+	NeedLedgerKeys
 )
 
 // Validate checks what a command needs, and everything that has a form. All problems are reported together.
@@ -282,6 +292,8 @@ func (c Config) Validate(needs ...Need) error {
 			required("ACCORD_JWT_JWKS_URL", c.JWKSURL)
 			required("ACCORD_JWT_ISSUER", c.JWTIssuer)
 			required("ACCORD_JWT_AUDIENCE", c.JWTAudience)
+		case NeedLedgerKeys:
+			required("ACCORD_LEDGER_KEYS", c.LedgerKeys.Reveal())
 		case NeedVendors:
 			c.Vendors.required(required)
 			c.mappings(bad)
@@ -339,10 +351,26 @@ func (c Config) Validate(needs ...Need) error {
 	if _, err := c.EncryptionKeys(); err != nil {
 		bad("ACCORD_TEMPORAL_KEYS", "%v", err)
 	}
+	c.audit(bad)
 	if _, err := c.Catalogue(); err != nil {
 		bad("ACCORD_CHANNELS", "%v", err)
 	}
 	return errors.Join(problems...)
+}
+
+// audit checks what the ledger is kept with.
+func (c Config) audit(bad func(setting, format string, args ...any)) {
+	if _, err := c.KeysOfLedger(); err != nil {
+		bad("ACCORD_LEDGER_KEYS", "%v", err)
+	}
+	if !slices.Contains([]string{"none", "truncated", "full"}, c.AuditAddress) {
+		bad("ACCORD_AUDIT_ADDRESS", "must be none, truncated or full, not %q", c.AuditAddress)
+	}
+	for _, proxy := range c.TrustedProxies {
+		if _, err := netip.ParsePrefix(proxy); err != nil {
+			bad("ACCORD_TRUSTED_PROXIES", "must be networks such as 10.0.0.0/8, not %q", proxy)
+		}
+	}
 }
 
 // check holds the times against each other: what is read less often than it may be old would be stale all the time.

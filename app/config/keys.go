@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// EncryptionKey is one of ACCORD_TEMPORAL_KEYS.
+// EncryptionKey is one of ACCORD_TEMPORAL_KEYS or ACCORD_LEDGER_KEYS.
 type EncryptionKey struct {
 	ID     string
 	Secret []byte // 32 bytes
@@ -23,13 +23,18 @@ func (k EncryptionKey) GoString() string { return k.String() }
 var keyName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // EncryptionKeys reads ACCORD_TEMPORAL_KEYS, the current key first. Errors name a key, never what it is.
-func (c Config) EncryptionKeys() ([]EncryptionKey, error) {
-	if c.TemporalKeys == "" {
+func (c Config) EncryptionKeys() ([]EncryptionKey, error) { return c.TemporalKeys.keys() }
+
+// KeysOfLedger reads ACCORD_LEDGER_KEYS in the same way.
+func (c Config) KeysOfLedger() ([]EncryptionKey, error) { return c.LedgerKeys.keys() }
+
+func (s Secret) keys() ([]EncryptionKey, error) {
+	if s == "" {
 		return nil, nil
 	}
 	var out []EncryptionKey
 	known := map[string]bool{}
-	for i, part := range strings.Split(c.TemporalKeys.Reveal(), ",") {
+	for i, part := range strings.Split(s.Reveal(), ",") {
 		id, text, found := strings.Cut(strings.TrimSpace(part), ":")
 		if !found || !keyName.MatchString(id) {
 			return nil, fmt.Errorf("must be a list of name:base64 (number %d is not; a name has letters, digits, dots, - and _)", i+1)

@@ -28,3 +28,17 @@ func TestEncryptionKeys(t *testing.T) {
 		require.NotContains(t, err.Error(), oneKey[:8], "nor what is wrong with it")
 	}
 }
+
+func TestTheSettingsOfTheLedgerAreChecked(t *testing.T) {
+	t.Parallel()
+	good := config.Load(map[string]string{"ACCORD_LEDGER_KEYS": "2026:" + oneKey, "ACCORD_TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8"})
+	require.NoError(t, good.Validate(config.NeedLedgerKeys))
+	keys, err := good.KeysOfLedger()
+	require.NoError(t, err)
+	require.Equal(t, "2026", keys[0].ID)
+	require.Equal(t, "truncated", good.AuditAddress)
+	for setting, value := range map[string]string{"ACCORD_LEDGER_KEYS": "2026:" + oneKey[:8], "ACCORD_AUDIT_ADDRESS": "some", "ACCORD_TRUSTED_PROXIES": "10.0.0.1"} {
+		require.ErrorContains(t, config.Load(map[string]string{setting: value}).Validate(), setting)
+	}
+	require.ErrorContains(t, config.Load(nil).Validate(config.NeedLedgerKeys), "ACCORD_LEDGER_KEYS must be set")
+}

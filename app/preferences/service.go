@@ -114,7 +114,7 @@ func viewOf(p preference.Preferences, holds []preference.Hold, tag string, at ti
 }
 
 // Audit implements ports.Preferences.
-func (s *Service) Audit(ctx context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Link, error) {
+func (s *Service) Audit(ctx context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Line, error) {
 	return s.Ledger.Entries(ctx, customer, below, limit)
 }
 

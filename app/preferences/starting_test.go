@@ -112,7 +112,7 @@ func rigged(t *testing.T) (*preferences.Service, *memory, *mocks.MockRuns, *mock
 	catalogue, err := preference.NewCatalogue("email-marketing", preference.Channel{Key: "news"})
 	require.NoError(t, err)
 	ctrl := gomock.NewController(t)
-	store := &memory{standing: preference.Standing{Preferences: preference.Defaults(ada, catalogue)}, ops: map[string]*preference.Operation{},
+	store := &memory{standing: preference.Standing{Preferences: preference.Defaults(ada, catalogue), Chain: consent.Chain{ID: "ch_ada", Key: consent.Key{1}}}, ops: map[string]*preference.Operation{},
 		reached: map[string]bool{}}
 	outcomes, runs := mocks.NewMockOutcomes(ctrl), mocks.NewMockRuns(ctrl)
 	ids := 0

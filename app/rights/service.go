@@ -104,7 +104,7 @@ func (s *Service) operations(ctx context.Context, customer preference.CustomerID
 }
 
 // ledger is read from its end, and turned round.
-func (s *Service) ledger(ctx context.Context, customer preference.CustomerID) (all []consent.Link, err error) {
+func (s *Service) ledger(ctx context.Context, customer preference.CustomerID) (all []consent.Line, err error) {
 	for below, more := int64(0), true; more; {
 		part, err := s.Ledger.Entries(ctx, customer, below, page)
 		if err != nil {

@@ -95,12 +95,12 @@ func TestAnExportHasEverything(t *testing.T) {
 			return out, nil
 		})
 	r.ledger.EXPECT().Entries(gomock.Any(), gomock.Any(), gomock.Any(), gomock.Any()).Times(3).DoAndReturn(
-		func(_ any, _ preference.CustomerID, below int64, limit int) (out []consent.Link, _ error) {
+		func(_ any, _ preference.CustomerID, below int64, limit int) (out []consent.Line, _ error) {
 			if below == 0 {
 				below = many + 1
 			}
 			for seq := below - 1; seq > 0 && len(out) < limit; seq-- {
-				out = append(out, consent.Link{Seq: seq})
+				out = append(out, consent.Line{Link: consent.Link{Seq: seq}})
 			}
 			return out, nil
 		})

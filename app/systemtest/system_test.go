@@ -71,7 +71,7 @@ func configure(t *testing.T) config.Config {
 	url := stacktest.PostgresFrom(t, "accord", func(url string) error {
 		return postgres.Migrate(context.Background(), url, func(string, ...any) {})
 	})
-	cfg.DatabaseURL = config.Secret(url)
+	cfg.DatabaseURL, cfg.LedgerKeys = config.Secret(url), ledgerKey
 	cfg.TemporalAddress, cfg.TemporalNamespace = stacktest.TemporalNamespace(t)
 	cfg.HTTPAddr, cfg.SandboxAddr = freeAddr(t), freeAddr(t)
 	cfg.SandboxApplyDelay = 3 * time.Millisecond
@@ -80,6 +80,9 @@ func configure(t *testing.T) config.Config {
 	cfg.StopTimeout = 5 * time.Second
 	return compose.WithSandboxVendors(cfg)
 }
+
+// ledgerKey wraps the ledger's data keys in every test.
+const ledgerKey = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 // background runs a part until the test ends, and fails the test when the part does.
 func background(t *testing.T, part func(context.Context) error) {

@@ -19,7 +19,7 @@ type shelf struct {
 	ops        []*Operation // by number, from 1
 	lastNumber int64
 	turn, run  int64
-	head       consent.Head
+	chain      consent.Chain
 	links      []consent.Link
 	ended      []int64 // numbers in the order in which they were settled
 	now        time.Time
@@ -31,7 +31,7 @@ func newShelf() *shelf {
 }
 
 func shelfOf(catalogue *Catalogue) *shelf {
-	return &shelf{prefs: Defaults(ada, catalogue).Snapshot(), now: start, catalogue: catalogue}
+	return &shelf{prefs: Defaults(ada, catalogue).Snapshot(), now: start, catalogue: catalogue, chain: consent.Chain{ID: "ch_1", Key: consent.Key{7}}}
 }
 
 func (s *shelf) preferences() Preferences { return Restore(ada, s.prefs, s.catalogue) }
@@ -67,7 +67,7 @@ func row(op *Operation) *Operation {
 
 // load gives the account as a transaction gets it, with the operation that has used the key.
 func (s *shelf) load(key string) *Account {
-	standing := Standing{Preferences: s.preferences(), Open: s.open(), LastNumber: s.lastNumber, Turn: s.turn, Run: s.run, Head: s.head}
+	standing := Standing{Preferences: s.preferences(), Open: s.open(), LastNumber: s.lastNumber, Turn: s.turn, Run: s.run, Chain: s.chain}
 	for _, op := range s.ops {
 		if key != "" && op.Key == key {
 			standing.Prior = copied(op)
@@ -98,7 +98,7 @@ func (s *shelf) save(t require.TestingT, a *Account) {
 		s.ops[op.Number-1] = row(op)
 	}
 	standing := a.Standing()
-	s.prefs, s.lastNumber, s.turn, s.run, s.head = standing.Preferences.Snapshot(), standing.LastNumber, standing.Turn, standing.Run, standing.Head
+	s.prefs, s.lastNumber, s.turn, s.run, s.chain = standing.Preferences.Snapshot(), standing.LastNumber, standing.Turn, standing.Run, standing.Chain
 	s.links = append(s.links, links...)
 	require.Equal(t, image(s.load("")), image(a), "what was not pending is lost")
 }
@@ -111,7 +111,7 @@ func image(a *Account) string {
 		open[i] = fmt.Sprint(op.ID, op.Number, op.Kind, op.Status, op.AcceptedAt, op.Deadline, op.StartedAt, op.SettledAt, op.Before.Version, op.After.Version,
 			op.Reason, op.Decision, op.Key, op.Fingerprint)
 	}
-	return fmt.Sprint(st.Preferences.Version(), open, st.LastNumber, st.Turn, st.Run, st.Head, a.Tag(), len(a.Holds()))
+	return fmt.Sprint(st.Preferences.Version(), open, st.LastNumber, st.Turn, st.Run, st.Chain.Head, a.Tag(), len(a.Holds()))
 }
 
 // update is one transaction; a failing one stores nothing, and must not have changed anything either.
@@ -189,7 +189,7 @@ var (
 func (s *shelf) entries(t require.TestingT, number int64) []consent.Entry {
 	var out []consent.Entry
 	for _, l := range s.links {
-		e, err := l.Entry()
+		e, err := l.Read(s.chain.Key)
 		require.NoError(t, err)
 		if e.Number == number {
 			out = append(out, e)

@@ -31,7 +31,8 @@ type machine struct {
 func TestAnyLifeOfAnAccount(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{shelf: newShelf(), tags: []string{"0"}, verifier: consent.NewVerifier("ada"), held: Defaults(ada, catalogue), told: map[int64][]consent.Event{}}
+		m := &machine{shelf: newShelf(), tags: []string{"0"}, held: Defaults(ada, catalogue), told: map[int64][]consent.Event{}}
+		m.verifier = consent.NewVerifier(m.chain.ID, func(l consent.Link) (consent.Entry, error) { return l.Read(m.chain.Key) })
 		for _, id := range []DeviceID{"phone", "tablet"} { // or else most changes would be refused
 			m.accept(t, register(t, id, "token-of-"+string(id), Granted))
 			m.finish(t)
@@ -357,7 +358,7 @@ func (m *machine) queueIsInOrder(t *rapid.T) {
 func (m *machine) ledgerTellsIt(t *rapid.T) {
 	for _, l := range m.links[m.read:] {
 		m.verifier.Check(l)
-		e, err := l.Entry()
+		e, err := l.Read(m.chain.Key)
 		require.NoError(t, err)
 		op := m.ops[e.Number-1]
 		require.Equal(t, op.ID, e.Operation)
@@ -377,7 +378,7 @@ func (m *machine) ledgerTellsIt(t *rapid.T) {
 		require.Equal(t, m.held.Version(), e.Version)
 	}
 	m.read = len(m.links)
-	require.Empty(t, m.verifier.Finish(m.head))
+	require.Empty(t, m.verifier.Finish(m.chain.Head))
 	require.Equal(t, stored(t, m.held), stored(t, m.preferences()))
 	for _, op := range m.ops {
 		mine := m.told[op.Number]

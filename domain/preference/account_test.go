@@ -125,7 +125,7 @@ func TestAWithdrawalIsNeverRefusedForALackOfRoom(t *testing.T) {
 		open[i] = s.op(1)
 		open[i].Number = int64(i + 1)
 	}
-	a := RestoreAccount(Standing{Preferences: s.preferences(), Open: open, LastNumber: MaxQueue, Turn: 1, Run: 1})
+	a := RestoreAccount(Standing{Preferences: s.preferences(), Open: open, LastNumber: MaxQueue, Turn: 1, Run: 1, Chain: s.chain})
 	_, _, err := a.Accept(s.request(setEmail(t, Subscribed)), s.now)
 	require.Equal(t, fault.Unavailable, fault.KindOf(err))
 	_, _, err = a.Accept(s.request(setEmail(t, Unsubscribed)), s.now)

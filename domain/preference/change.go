@@ -82,7 +82,10 @@ func copied[T any](p *T) *T {
 	return &v
 }
 
-var localePattern = regexp.MustCompile(`^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$`)
+var (
+	localePattern   = regexp.MustCompile(`^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$`)
+	textHashPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
 
 // RegisterDevice registers or refreshes a device. Every broken rule is reported at once.
 func RegisterDevice(r Registration) (Change, error) {
@@ -137,6 +140,9 @@ func withWording(doc changeDoc, w *Wording) (Change, error) {
 		if len(w.Locale) > 35 || !localePattern.MatchString(w.Locale) {
 			bad = append(bad, fault.Field{Path: "wording.locale", Code: "invalid_locale", Message: "must be a language tag such as en or de-CH"})
 		}
+		if w.TextHash != "" && !textHashPattern.MatchString(w.TextHash) {
+			bad = append(bad, fault.Field{Path: "wording.text_sha256", Code: "invalid_hash", Message: "must be a SHA-256 in 64 lower-case hex digits"})
+		}
 		if len(bad) > 0 {
 			return Change{}, fault.OnFields(bad...)
 		}
@@ -149,6 +155,14 @@ func withWording(doc changeDoc, w *Wording) (Change, error) {
 // database refuses NUL.
 func storable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// AppVersion is that of the device that the change registers, empty for others.
+func (c Change) AppVersion() string {
+	if c.c.Register == nil {
+		return ""
+	}
+	return c.c.Register.AppVersion
 }
 
 // Wording the person was shown, nil when none was named.

@@ -123,12 +123,14 @@ func TestAWordingIsChecked(t *testing.T) {
 		wording Wording
 		paths   []string
 	}{
-		"good":                  {Wording{"newsletter-2026-01", "en"}, nil},
+		"with the text's hash":  {Wording{ID: "x", Locale: "en", TextHash: strings.Repeat("0a", 32)}, nil},
+		"half a hash":           {Wording{ID: "x", Locale: "en", TextHash: strings.Repeat("0a", 16)}, []string{"wording.text_sha256"}},
+		"good":                  {Wording{ID: "newsletter-2026-01", Locale: "en"}, nil},
 		"empty":                 {Wording{}, []string{"wording.id", "wording.locale"}},
-		"id too long":           {Wording{strings.Repeat("x", 256), "en"}, []string{"wording.id"}},
-		"id not UTF-8":          {Wording{"a\xff", "en"}, []string{"wording.id"}},
-		"id a store can't hold": {Wording{"a\x00", "en"}, []string{"wording.id"}},
-		"locale is a sentence":  {Wording{"x", "english please"}, []string{"wording.locale"}},
+		"id too long":           {Wording{ID: strings.Repeat("x", 256), Locale: "en"}, []string{"wording.id"}},
+		"id not UTF-8":          {Wording{ID: "a\xff", Locale: "en"}, []string{"wording.id"}},
+		"id a store can't hold": {Wording{ID: "a\x00", Locale: "en"}, []string{"wording.id"}},
+		"locale is a sentence":  {Wording{ID: "x", Locale: "english please"}, []string{"wording.locale"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

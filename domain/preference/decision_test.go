@@ -121,7 +121,7 @@ func TestAcceptingADecisionMadeElsewhere(t *testing.T) {
 	require.Equal(t, s.now, op.DecidedAt, "never later than now")
 	require.Equal(t, "told_by_vendor", op.Cause)
 	require.Equal(t, []Target{CMP}, op.Targets, "no echo, and the push provider is not concerned")
-	entry, err := s.links[0].Entry()
+	entry, err := s.links[0].Read(s.chain.Key)
 	require.NoError(t, err)
 	require.Equal(t, "told_by_vendor", entry.Cause)
 	require.Equal(t, s.now, entry.DecidedAt.UTC())

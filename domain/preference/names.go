@@ -120,10 +120,11 @@ func (s Source) Origin() Target {
 	}
 }
 
-// Wording is the text the person was shown when deciding: its id and language.
+// Wording is the text the person was shown when deciding: its id and language, and its SHA-256 in hex where it is told.
 type Wording struct {
-	ID     string `json:"id"`
-	Locale string `json:"locale"`
+	ID       string `json:"id"`
+	Locale   string `json:"locale"`
+	TextHash string `json:"text_sha256,omitempty"`
 }
 
 // Choice is a switch with when and from where it was last set. A zero At means it was never chosen.

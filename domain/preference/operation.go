@@ -98,7 +98,7 @@ type Account struct {
 	lastNumber int64
 	turn       int64 // number of the operation that may be worked on, 0 for none
 	run        int64 // number that names the workflow run which holds the turn
-	head       consent.Head
+	chain      consent.Chain
 
 	touched []*Operation
 	links   []consent.Link
@@ -111,17 +111,17 @@ type Standing struct {
 	Prior       *Operation
 	LastNumber  int64
 	Turn, Run   int64
-	Head        consent.Head
+	Chain       consent.Chain // its key is needed only for what is written to the ledger
 }
 
 // RestoreAccount rebuilds an account.
 func RestoreAccount(s Standing) *Account {
-	return &Account{prefs: s.Preferences, open: s.Open, prior: s.Prior, lastNumber: s.LastNumber, turn: s.Turn, run: s.Run, head: s.Head}
+	return &Account{prefs: s.Preferences, open: s.Open, prior: s.Prior, lastNumber: s.LastNumber, turn: s.Turn, run: s.Run, chain: s.Chain}
 }
 
 // Standing copies the account out.
 func (a *Account) Standing() Standing {
-	return Standing{Preferences: a.prefs, Open: slices.Clone(a.open), Prior: a.prior, LastNumber: a.lastNumber, Turn: a.turn, Run: a.run, Head: a.head}
+	return Standing{Preferences: a.prefs, Open: slices.Clone(a.open), Prior: a.prior, LastNumber: a.lastNumber, Turn: a.turn, Run: a.run, Chain: a.chain}
 }
 
 // Pending is what was done since the account was loaded and must be stored with it: the operations added or changed,
@@ -212,7 +212,7 @@ func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool
 		return nil, false, err
 	}
 	op = &Operation{ID: r.ID, Customer: a.prefs.customer, Number: a.lastNumber + 1, Kind: kind, Status: Accepted, Change: r.Change,
-		Source: r.Source, Actor: r.Actor, Origin: r.Origin, Targets: r.targets(a.prefs.catalogue), Cause: r.Cause,
+		Source: r.Source, Actor: r.Actor, Origin: a.from(r.Origin), Targets: r.targets(a.prefs.catalogue), Cause: r.Cause,
 		AcceptedAt: now, DecidedAt: decided, Before: expected.Snapshot(), After: after.Snapshot(), Key: r.Key, Fingerprint: r.Fingerprint}
 	if kind == Grant {
 		op.Deadline = now.Add(r.Budget)
@@ -227,6 +227,14 @@ func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool
 	}
 	a.touch(op)
 	return op, false, nil
+}
+
+// from adds what is known of the app that asks: a device that is registered under the installation's id has told its version.
+func (a *Account) from(o consent.Origin) consent.Origin {
+	if d, known := a.prefs.Device(DeviceID(o.Installation)); known && o.AppVersion == "" {
+		o.AppVersion = d.AppVersion
+	}
+	return o
 }
 
 // expected are the preferences once everything in the queue is applied. They are worked out from what holds now: what
@@ -265,12 +273,12 @@ func (a *Account) record(op *Operation, e consent.Event, by consent.Actor, left 
 		entry.DecidedAt = &op.DecidedAt
 	}
 	if w := op.Change.Wording(); w != nil {
-		entry.Wording = &consent.Wording{ID: w.ID, Locale: w.Locale}
+		entry.Wording = &consent.Wording{ID: w.ID, Locale: w.Locale, TextHash: w.TextHash}
 	}
-	link, head, err := a.head.Append(string(op.Customer), entry)
+	link, chain, err := a.chain.Append(entry)
 	if err != nil {
 		return err
 	}
-	a.links, a.head = append(a.links, link), head
+	a.links, a.chain = append(a.links, link), chain
 	return nil
 }

@@ -38,10 +38,10 @@ func (m *MockPreferences) EXPECT() *MockPreferencesMockRecorder {
 }
 
 // Audit mocks base method.
-func (m *MockPreferences) Audit(ctx context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Link, error) {
+func (m *MockPreferences) Audit(ctx context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Line, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Audit", ctx, customer, below, limit)
-	ret0, _ := ret[0].([]consent.Link)
+	ret0, _ := ret[0].([]consent.Line)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }

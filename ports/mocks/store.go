@@ -5,7 +5,6 @@
 package mocks
 
 import (
-	consent "accord/domain/consent"
 	preference "accord/domain/preference"
 	ports "accord/ports"
 	context "context"
@@ -291,60 +290,6 @@ func (m *MockSteps) Step(ctx context.Context, operation string, t preference.Tar
 func (mr *MockStepsMockRecorder) Step(ctx, operation, t interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Step", reflect.TypeOf((*MockSteps)(nil).Step), ctx, operation, t)
-}
-
-// MockLedger is a mock of Ledger interface.
-type MockLedger struct {
-	ctrl     *gomock.Controller
-	recorder *MockLedgerMockRecorder
-}
-
-// MockLedgerMockRecorder is the mock recorder for MockLedger.
-type MockLedgerMockRecorder struct {
-	mock *MockLedger
-}
-
-// NewMockLedger creates a new mock instance.
-func NewMockLedger(ctrl *gomock.Controller) *MockLedger {
-	mock := &MockLedger{ctrl: ctrl}
-	mock.recorder = &MockLedgerMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockLedger) EXPECT() *MockLedgerMockRecorder {
-	return m.recorder
-}
-
-// Entries mocks base method.
-func (m *MockLedger) Entries(ctx context.Context, customer preference.CustomerID, below int64, limit int) ([]consent.Link, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Entries", ctx, customer, below, limit)
-	ret0, _ := ret[0].([]consent.Link)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Entries indicates an expected call of Entries.
-func (mr *MockLedgerMockRecorder) Entries(ctx, customer, below, limit interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Entries", reflect.TypeOf((*MockLedger)(nil).Entries), ctx, customer, below, limit)
-}
-
-// Verify mocks base method.
-func (m *MockLedger) Verify(ctx context.Context, customer preference.CustomerID, found func(consent.Finding)) (int64, int64, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Verify", ctx, customer, found)
-	ret0, _ := ret[0].(int64)
-	ret1, _ := ret[1].(int64)
-	ret2, _ := ret[2].(error)
-	return ret0, ret1, ret2
-}
-
-// Verify indicates an expected call of Verify.
-func (mr *MockLedgerMockRecorder) Verify(ctx, customer, found interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Verify", reflect.TypeOf((*MockLedger)(nil).Verify), ctx, customer, found)
 }
 
 // MockOutcomes is a mock of Outcomes interface.

@@ -12,6 +12,7 @@ import (
 	"accord/domain/consent"
 	"accord/domain/fault"
 	"accord/domain/preference"
+	"accord/ports"
 )
 
 // Accounts is the contract of ports.Accounts. open gives an empty store.
@@ -190,10 +191,7 @@ func panickingStoresNothing(t *testing.T, s Store) {
 
 func idleStoresNothing(t *testing.T, s Store) {
 	require.NoError(t, s.Update(t.Context(), ada, "", func(*preference.Account) error { return nil }))
-	chains, entries, err := s.Verify(t.Context(), ada, func(f consent.Finding) { t.Error(f) })
-	require.NoError(t, err)
-	require.Zero(t, chains)
-	require.Zero(t, entries)
+	require.Zero(t, verified(t, s, string(ada)))
 }
 
 func readersSeeCommitted(t *testing.T, s Store) {
@@ -228,10 +226,7 @@ func twentyAtOnce(t *testing.T, s Store) {
 		require.EqualValues(t, i+1, op.Number)
 	}
 	require.Len(t, chain(t, s, ada), n)
-	chains, entries, err := s.Verify(t.Context(), "", func(f consent.Finding) { t.Error(f) })
-	require.NoError(t, err)
-	require.EqualValues(t, 1, chains)
-	require.EqualValues(t, n, entries)
+	require.Equal(t, ports.Verified{Chains: 1, Entries: n}, verified(t, s, ""))
 }
 
 func customersIndependent(t *testing.T, s Store) {
@@ -291,9 +286,7 @@ func manyAtOnce(t *testing.T, s Store) {
 	require.Len(t, load(t, s, ada).Open(), n+1)
 	require.NoError(t, s.Update(t.Context(), ada, "", func(a *preference.Account) error { return a.Expire(Noon.AddDate(0, 0, 1)) }))
 	require.Len(t, load(t, s, ada).Open(), 1)
-	_, entries, err := s.Verify(t.Context(), ada, func(f consent.Finding) { t.Error(f) })
-	require.NoError(t, err)
-	require.EqualValues(t, 1+2*n, entries)
+	require.Equal(t, ports.Verified{Chains: 1, Entries: 1 + 2*n}, verified(t, s, string(ada)))
 }
 
 func parkedAndDecided(t *testing.T, s Store) {

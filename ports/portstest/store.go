@@ -24,6 +24,8 @@ type Store interface {
 	ports.Steps
 	ports.Ledger
 	ports.Outcomes
+	ports.Erasures
+	ports.KeyStore
 }
 
 // Catalogue that a store under test is to be opened with.
@@ -160,8 +162,22 @@ func Apply(t testing.TB, s ports.Accounts, customer preference.CustomerID, reque
 	}
 }
 
+// Erase makes us forget a customer, every target having done so.
+func Erase(t testing.TB, s interface {
+	ports.Accounts
+	ports.Erasures
+}, customer preference.CustomerID) ports.ErasureProof {
+	t.Helper()
+	r := request(customer, preference.Erase())
+	Accept(t, s, customer, r)
+	Begin(t, s, r.ID)
+	proof, err := s.Forget(t.Context(), r.ID, Noon.Add(3*time.Second))
+	require.NoError(t, err)
+	return proof
+}
+
 // chain is the customer's whole ledger, oldest first.
-func chain(t testing.TB, s ports.Ledger, customer preference.CustomerID) []consent.Link {
+func chain(t testing.TB, s ports.Ledger, customer preference.CustomerID) []consent.Line {
 	t.Helper()
 	links, err := s.Entries(t.Context(), customer, 0, 1000)
 	require.NoError(t, err)
@@ -169,7 +185,15 @@ func chain(t testing.TB, s ports.Ledger, customer preference.CustomerID) []conse
 	return links
 }
 
-func events(links []consent.Link) (out []consent.Event) {
+// verified is how much there is, all of it whole.
+func verified(t testing.TB, s ports.Ledger, only string) ports.Verified {
+	t.Helper()
+	v, err := s.Verify(t.Context(), only, func(f consent.Finding) { t.Error(f) })
+	require.NoError(t, err)
+	return v
+}
+
+func events(links []consent.Line) (out []consent.Event) {
 	for _, l := range links {
 		out = append(out, l.Event)
 	}
