@@ -5,6 +5,7 @@ package ports
 
 //go:generate go tool mockgen -source=auth.go -destination=mocks/auth.go -package=mocks
 //go:generate go tool mockgen -source=targets.go -destination=mocks/targets.go -package=mocks
+//go:generate go tool mockgen -source=signals.go -destination=mocks/signals.go -package=mocks
 //go:generate go tool mockgen -source=runs.go -destination=mocks/runs.go -package=mocks
 //go:generate go tool mockgen -source=store.go -destination=mocks/store.go -package=mocks
 //go:generate go tool mockgen -source=ledger.go -destination=mocks/ledger.go -package=mocks

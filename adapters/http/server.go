@@ -34,6 +34,7 @@ type Config struct {
 	Ready       map[string]ports.Readiness // by the name shown in /readyz
 	Metrics     *prometheus.Registry       // gets our measures; /metrics shows all of it
 	Dev         *DevTokens                 // nil everywhere but in the development stack
+	Signals     ports.PrivacySignals       // nil where Global Privacy Control is not honoured
 	Limits      RateLimits                 // how often who may call; nothing is limited without
 	CORSOrigins []string                   // of web apps that may call from a browser
 	HSTS        time.Duration              // how long browsers shall insist on https; zero for not saying so
@@ -58,6 +59,7 @@ type server struct {
 	large       chan struct{} // a place for each large body that is worked on
 	questions   *questions
 	limits      *limits
+	signals     ports.PrivacySignals
 	verifier    ports.TokenVerifier
 	catalogue   *preference.Catalogue
 	ready       map[string]ports.Readiness
@@ -129,6 +131,7 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 		links: cfg.EmailLinks, pages: pages, engagement: cfg.Engagement, streams: cfg.Streams,
 		large: make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
 		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c, addresses: cfg.Addresses}
+	s.signals = cfg.Signals
 	if s.limits, err = newLimits(cfg.Limits, time.Now); err != nil {
 		return nil, err
 	}
@@ -141,7 +144,7 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 		engine.Use(traced(cfg.Tracer))
 	}
 	engine.Use(observe(cfg.Logger, durations), recoverPanics(cfg.Logger), secure, announceRetirement,
-		s.authenticate, s.limit, s.answerKnown, s.checkParameters, s.notePresence)
+		s.authenticate, s.limit, s.notePrivacy, s.answerKnown, s.checkParameters, s.notePresence)
 	engine.NoRoute(notFound)
 	engine.NoMethod(methodNotAllowed)
 	RegisterHandlersWithOptions(engine, s, GinServerOptions{ErrorHandler: s.badBinding})

@@ -111,7 +111,10 @@ func install(t *testing.T, environ map[string]string) *installed {
 	t.Cleanup(streams.Close)
 	verifier, err := auth.NewVerifier(auth.Config{Issuer: testIssuer, Audience: "accord", Keys: in})
 	require.NoError(t, err)
-	in.handler, err = c.handler(in.service, streams, auth.NewCache(verifier, in), nil)
+	signals, stopSignals, err := c.privacySignals(in.service)
+	require.NoError(t, err)
+	t.Cleanup(stopSignals)
+	in.handler, err = c.handler(in.service, streams, signals, auth.NewCache(verifier, in), nil)
 	require.NoError(t, err)
 	return in
 }

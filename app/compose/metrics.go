@@ -17,6 +17,7 @@ type metrics struct {
 	streams  prometheus.Gauge
 	ended    *prometheus.CounterVec
 	told     *prometheus.CounterVec
+	signals  *prometheus.CounterVec
 	changes  *changes
 	inboxes  *inboxes
 }
@@ -34,8 +35,11 @@ func newMetrics() *metrics {
 		}, []string{"why"}),
 		told: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "accord_stream_words_total", Help: "Events that streams were told, by kind.",
-		}, []string{"kind"})}
-	m.registry.MustRegister(m.vendors, m.skipped, m.streams, m.ended, m.told, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		}, []string{"kind"}),
+		signals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "accord_gpc_signals_total", Help: "What became of Global Privacy Control signals: withdrawn, nothing_on, stands, gone, failed or dropped (both tried again with the next request).",
+		}, []string{"outcome"})}
+	m.registry.MustRegister(m.vendors, m.skipped, m.streams, m.ended, m.told, m.signals, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.changes, m.inboxes = newChanges(m.registry), newInboxes(m.registry)
 	return m
 }

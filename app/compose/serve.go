@@ -16,6 +16,7 @@ import (
 	"accord/adapters/links"
 	"accord/app/config"
 	"accord/app/email"
+	"accord/app/gpc"
 	"accord/app/preferences"
 	"accord/app/stream"
 	"accord/ports"
@@ -63,7 +64,12 @@ func (c *core) serveAPI(ctx context.Context, ln net.Listener, verifier ports.Tok
 	defer streams.Close()
 	endStreams := context.AfterFunc(ctx, streams.StopAccepting) // streams never end by themselves
 	defer endStreams()
-	handler, err := c.handler(service, streams, verifier, dev)
+	signals, stopSignals, err := c.privacySignals(service)
+	if err != nil {
+		return err
+	}
+	defer stopSignals()
+	handler, err := c.handler(service, streams, signals, verifier, dev)
 	if err != nil {
 		return err
 	}
@@ -71,7 +77,7 @@ func (c *core) serveAPI(ctx context.Context, ln net.Listener, verifier ports.Tok
 }
 
 // handler is the HTTP API over the use cases.
-func (c *core) handler(service *preferences.Service, streams ports.Streams, verifier ports.TokenVerifier, dev *auth.DevIssuer) (http.Handler, error) {
+func (c *core) handler(service *preferences.Service, streams ports.Streams, signals ports.PrivacySignals, verifier ports.TokenVerifier, dev *auth.DevIssuer) (http.Handler, error) {
 	mail, err := c.emailLinks(service)
 	if err != nil {
 		return nil, err
@@ -81,11 +87,22 @@ func (c *core) handler(service *preferences.Service, streams ports.Streams, veri
 		Engagement: c.measures, Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
 		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Tracer: c.tracing.Tracer("http"), Logger: c.log, Build: Build,
 		Addresses: httpapi.AddressPolicy(c.cfg.AuditAddress), Proxies: c.cfg.TrustedProxies,
-		Limits: rateLimits(c.cfg.Security), CORSOrigins: c.cfg.Security.CORSOrigins, HSTS: c.cfg.Security.HSTS}
+		Signals: signals, Limits: rateLimits(c.cfg.Security), CORSOrigins: c.cfg.Security.CORSOrigins, HSTS: c.cfg.Security.HSTS}
 	if dev != nil {
 		hc.Dev = &httpapi.DevTokens{Mint: dev.Mint, Keys: dev}
 	}
 	return httpapi.New(hc)
+}
+
+// privacySignals is nil where nothing is to follow from them.
+func (c *core) privacySignals(changes ports.Preferences) (ports.PrivacySignals, func(), error) {
+	email, channels, err := c.cfg.GPC()
+	if err != nil || (!email && len(channels) == 0) {
+		return nil, func() {}, err
+	}
+	s := gpc.New(gpc.Config{Store: c.db, Accounts: c.db, Changes: changes, Email: email, Channels: channels,
+		Count: func(outcome string) { c.metrics.signals.WithLabelValues(outcome).Inc() }, Now: time.Now, Logger: c.log})
+	return s, s.Close, nil
 }
 
 func rateLimits(s config.Security) httpapi.RateLimits {

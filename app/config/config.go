@@ -354,6 +354,8 @@ func (c Config) Validate(needs ...Need) error {
 	c.audit(bad)
 	if _, err := c.Catalogue(); err != nil {
 		bad("ACCORD_CHANNELS", "%v", err)
+	} else if _, _, err := c.GPC(); err != nil {
+		bad("ACCORD_GPC_WITHDRAWS", "%v", err)
 	}
 	return errors.Join(problems...)
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"accord/domain/preference"
 )
 
 // Security says how often who may call, and what browsers are told.
@@ -27,6 +29,9 @@ type Security struct {
 	CORSOrigins []string `env:"ACCORD_CORS_ORIGINS"`
 	// How long browsers shall insist on https (Strict-Transport-Security), where everybody reaches the API by it; 0s for not saying so.
 	HSTS time.Duration `env:"ACCORD_HSTS" envDefault:"0s"`
+	// What is withdrawn when the browser of a signed-in customer sends Global Privacy Control (Sec-GPC: 1): email, and
+	// channels by their keys, separated by commas; empty for not looking at it.
+	GPCWithdraws []string `env:"ACCORD_GPC_WITHDRAWS"`
 }
 
 // RateLimit is written as calls per second / calls at once; off, and zero, for no limit.
@@ -48,6 +53,26 @@ func (r *RateLimit) UnmarshalText(text []byte) error {
 	}
 	*r = RateLimit{Rate: rate, Burst: burst}
 	return nil
+}
+
+// GPC is what is withdrawn for Global Privacy Control.
+func (c Config) GPC() (email bool, channels []preference.ChannelKey, err error) {
+	catalogue, err := c.Catalogue()
+	if err != nil {
+		return false, nil, err
+	}
+	for _, name := range c.Security.GPCWithdraws {
+		channel, known := catalogue.Channel(preference.ChannelKey(name))
+		switch {
+		case name == "email":
+			email = true
+		case !known || channel.Required:
+			return false, nil, fmt.Errorf("has %q, which is neither email nor a channel that can be switched off", name)
+		default:
+			channels = append(channels, channel.Key)
+		}
+	}
+	return email, channels, nil
 }
 
 func (s Security) check(bad func(setting, format string, args ...any)) {
