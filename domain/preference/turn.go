@@ -93,6 +93,23 @@ func (o *Operation) goesOn() {
 	}
 }
 
+// Keeps reports that one of the customer's devices has the token, and that no change under way takes it from them.
+func (a *Account) Keeps(token string) bool {
+	has := func(p Preferences) bool {
+		return slices.ContainsFunc(p.devices, func(d Device) bool { return d.Token == token })
+	}
+	now := a.prefs
+	for _, op := range a.open {
+		if !has(now) {
+			return false
+		}
+		if next, err := now.Apply(op.Change, op.decided(), op.Source); err == nil {
+			now = next
+		}
+	}
+	return has(now)
+}
+
 // Next is the operation that the run shall work on after op is settled, nil when the turn was given back or now
 // belongs to another run.
 func (a *Account) Next(run int64) *Operation {

@@ -26,7 +26,7 @@ func TestATargetForgetsThePersonAndNotTheirTokens(t *testing.T) {
 		Devices: []preference.Device{{ID: "phone", Token: "taken", Permission: preference.Granted, Enabled: true}}}, cat)
 	steps.EXPECT().Holders(gomock.Any(), "taken", gomock.Any()).Return([]ports.Holder{{Customer: "grace", Device: grace.Devices()[0]}}, nil)
 	steps.EXPECT().Holders(gomock.Any(), "own", gomock.Any()).Return(nil, nil)
-	accounts.EXPECT().Load(gomock.Any(), preference.CustomerID("grace")).Return(preference.RestoreAccount(preference.Standing{Preferences: grace}), nil)
+	accounts.EXPECT().Load(gomock.Any(), preference.CustomerID("grace")).Times(2).Return(preference.RestoreAccount(preference.Standing{Preferences: grace}), nil)
 	theirs := preference.Holding{deviceItem("taken"): preference.On}
 	gomock.InOrder(
 		push.EXPECT().Write(gomock.Any(), gomock.Any()).Return(nil),

@@ -3,7 +3,6 @@ package preferences
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -85,7 +84,8 @@ func (a *Activities) reach(ctx context.Context, op preference.Operation, known *
 	if err != nil {
 		return false, err
 	}
-	if *known == nil {
+	resumed := *known != nil
+	if !resumed {
 		if *known, err = a.startStep(ctx, op, t, before, after, current); err != nil {
 			return false, err
 		}
@@ -93,6 +93,11 @@ func (a *Activities) reach(ctx context.Context, op preference.Operation, known *
 	step := *known
 	if op.Change.Erases() {
 		return a.erase(ctx, op, step, current)
+	}
+	if resumed {
+		if err := a.lookAfterHandOvers(ctx, op, step.Assignment.Write, current); err != nil {
+			return false, err
+		}
 	}
 	missing := current.Missing(step.Assignment.Write)
 	if err := a.handOver(ctx, op, step, current, missing); err != nil {
@@ -212,6 +217,9 @@ func (a *Activities) undo(ctx context.Context, op preference.Operation, step *po
 			return nil, err
 		}
 	}
+	if err := a.lookAfterHandOvers(ctx, op, step.Assignment.Restore, current); err != nil {
+		return nil, err
+	}
 	restore, kept := step.Assignment.Undo(current)
 	for _, i := range kept {
 		left = append(left, fmt.Sprintf("%s:%s", step.Target, i.Label()))
@@ -235,44 +243,6 @@ func (a *Activities) noteUndo(ctx context.Context, operation string, t preferenc
 	if err := a.Steps.MarkStep(ctx, operation, t, s, code, true); err != nil {
 		a.Logger.WarnContext(ctx, "progress not recorded", "operation", operation, "target", t, "error", err)
 	}
-}
-
-// handOver gives every token that is to leave this customer to the one who has it by our own records, and takes it out
-// of set: registering a token moves it, while deleting it would leave nobody with it. step may know in which state the
-// other customer had it.
-func (a *Activities) handOver(ctx context.Context, op preference.Operation, step *ports.TargetStep, current, set preference.Holding) error {
-	for item, state := range set {
-		if item.Kind != preference.DeviceItem || state != preference.Unknown || current.State(item) == preference.Unknown {
-			continue
-		}
-		holders, err := a.Steps.Holders(ctx, item.Key, op.Customer)
-		if err != nil {
-			return err
-		}
-		if len(holders) == 0 {
-			continue // it is to be deleted
-		}
-		owner := slices.MaxFunc(holders, func(a, b ports.Holder) int { return a.Device.TokenAt.Compare(b.Device.TokenAt) }).Customer
-		acc, err := a.Accounts.Load(ctx, owner)
-		if err != nil {
-			return err
-		}
-		theirs := preference.Holding{item: acc.Preferences().Desired(preference.Push).State(item)}
-		for _, m := range step.Moved {
-			if m.Token == item.Key && m.Owner == owner {
-				theirs[item] = m.State
-			}
-		}
-		sys := a.Targets[step.Target]
-		if err := sys.Write(ctx, ports.TargetWrite{Customer: owner, Operation: op.ID, Set: theirs, Devices: devices(acc.Preferences())}); err != nil {
-			return err
-		}
-		if err := readBack(ctx, sys, owner, theirs); err != nil {
-			return err
-		}
-		delete(set, item)
-	}
-	return nil
 }
 
 // settleTime is how long a target may take to show what it has accepted. An undo that sees nothing of our write looks
