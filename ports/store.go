@@ -8,7 +8,8 @@ import (
 )
 
 // Accounts keeps every customer's account. Errors: fault.NotFound for an operation nobody has heard of,
-// fault.Unavailable when the database can't be reached, an error of fn as it is.
+// fault.Unavailable when the database can't be reached (nothing was stored, but for the code "outcome-unknown": the answer to
+// the commit was lost, and it may show even later), an error of fn as it is.
 type Accounts interface {
 	// Load reads an account without a lock: one consistent moment. A customer nobody has heard of has an account with
 	// the defaults.

@@ -64,6 +64,7 @@ var known = []struct{ Code, Title, Meaning string }{
 	{"idempotency-key-reused", "The key was used for another request", "Use a new key for a new request."},
 	{"change-compensated", "The change was taken back everywhere", "failed_target refused it, or did not answer in time; reason says why. Every system holds what it held before."},
 	{"unavailable", "Not possible right now", "Nothing was done. Try again after Retry-After seconds."},
+	{"outcome-unknown", "It is not known whether this was done", "The store was lost in the middle of it. Send it again, with the same Idempotency-Key: what was accepted is not done twice."},
 	{"internal", "Something went wrong on our side", "X-Request-Id finds it in our logs."},
 }
 

@@ -17,11 +17,27 @@ import (
 
 var errUnavailable = fault.New(fault.Unavailable, "unavailable", "the store cannot be reached just now")
 
-// outage is errUnavailable with its cause, which is for logs only: callers hand out the fault's message.
+// errInDoubt is told instead where the connection was lost during a commit.
+var errInDoubt = fault.New(fault.Unavailable, "outcome-unknown", "the store was lost while it took this; it may have been accepted, or not")
+
+// outage is errUnavailable or errInDoubt with its cause, which is for logs only: callers hand out the fault's message.
 type outage struct{ cause error }
 
-func (o outage) Error() string   { return "unavailable: " + o.cause.Error() }
-func (o outage) Unwrap() []error { return []error{errUnavailable, o.cause} }
+func (o outage) Error() string { return "unavailable: " + o.cause.Error() }
+
+func (o outage) Unwrap() []error {
+	var committing commitError
+	if errors.As(o.cause, &committing) {
+		return []error{errInDoubt, o.cause}
+	}
+	return []error{errUnavailable, o.cause}
+}
+
+// commitError is what a commit has ended with. When the connection was lost with it, nobody knows whether it took effect:
+// the server may get to it even later.
+type commitError struct{ error }
+
+func (c commitError) Unwrap() error { return c.error }
 
 // callerError is an error of the function that a port's caller passed in. It goes back as it is.
 type callerError struct{ error }

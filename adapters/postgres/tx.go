@@ -71,7 +71,10 @@ func (db *DB) tryTx(ctx context.Context, fn func(*gorm.DB) error) (committing bo
 		return false, err
 	}
 	done = true
-	return true, tx.Commit().Error
+	if err := tx.Commit().Error; err != nil {
+		return true, commitError{err}
+	}
+	return true, nil
 }
 
 // query runs a statement and hands each row to scan.

@@ -22,6 +22,9 @@ func (s *Service) Change(ctx context.Context, c ports.ChangeCommand) (ports.Chan
 		settled, unwatch = s.Outcomes.Watch(id)
 	}
 	op, start, replayed, err := s.accept(ctx, id, c)
+	if f, is := fault.As(err); is && f.Code == "outcome-unknown" {
+		op, err = s.lookFor(ctx, id, err)
+	}
 	if err != nil {
 		return ports.ChangeResult{}, err
 	}
@@ -65,6 +68,18 @@ func (s *Service) accept(ctx context.Context, id string, c ports.ChangeCommand) 
 		return nil
 	})
 	return op, start, replayed, err
+}
+
+// lookFor finds out whether a change was accepted when the answer to its commit was lost, and answers why otherwise: a commit
+// that does not show may still be on its way.
+func (s *Service) lookFor(ctx context.Context, id string, why error) (preference.Operation, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	now, err := s.Operations.Operation(ctx, id)
+	if err != nil {
+		return now.Operation, why
+	}
+	return now.Operation, nil
 }
 
 // begin starts the run. A withdrawal is accepted whatever Temporal does; a grant that can't be started is closed and
