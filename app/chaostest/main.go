@@ -112,7 +112,7 @@ func perform(ctx context.Context, o options, dir string) (err error) {
 	working, stop := context.WithTimeout(ctx, o.duration)
 	defer stop()
 	listening := w.listen(ctx)
-	n := &nemesis{stack: s, rec: rec}
+	n := &nemesis{dir: dir, stack: s, rec: rec}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

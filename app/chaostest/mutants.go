@@ -38,7 +38,8 @@ func huntMutants(ctx context.Context, o options, pattern string) error {
 		case errors.Is(err, errBroken):
 			say("mutant %s: found, after %s", name, time.Since(began).Round(time.Second))
 		case err != nil:
-			return fmt.Errorf("mutant %s: %w", name, err)
+			say("mutant %s: could not be judged: %v", name, err)
+			missed = append(missed, name)
 		default:
 			say("mutant %s: NOT found", name)
 			missed = append(missed, name)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 
 // nemesis does what the schedule says, and writes down what it did.
 type nemesis struct {
+	dir   string // of the record
 	stack *stack
 	rec   *recorder
 
@@ -112,6 +115,11 @@ func (n *nemesis) kill(ctx context.Context, s strike) {
 		p := n.stack.parts[s.whom]
 		p.acting.Lock()
 		defer p.acting.Unlock()
+		if s.whom == "sandbox" { // its log of calls dies with it, and tells who looks into a failure more than anything else
+			if calls, answered := n.ask(ctx, http.MethodGet, "/requests", nil); answered {
+				_ = os.WriteFile(filepath.Join(n.dir, fmt.Sprintf("vendor-calls-%s.json", time.Now().UTC().Format("150405"))), calls, 0o600)
+			}
+		}
 		p.kill()
 		defer p.release()
 	}

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 
 	"accord/app/systemtest/process"
 )
@@ -35,28 +34,8 @@ func buildPatched(ctx context.Context, path, id string, patches []string) error 
 	defer os.RemoveAll(dir)
 	replaced := map[string]string{}
 	for _, patch := range patches {
-		text, err := os.ReadFile(patch)
-		if err != nil {
+		if err := applyPatch(ctx, root, patch, dir, replaced); err != nil {
 			return err
-		}
-		for _, m := range patchedFile.FindAllStringSubmatch(string(text), -1) {
-			from, to := filepath.Join(root, m[1]), filepath.Join(dir, m[1])
-			if replaced[from] != "" {
-				continue
-			}
-			if err := copyFile(from, to); err != nil {
-				return fmt.Errorf("%s: %w", patch, err)
-			}
-			replaced[from] = to
-		}
-		absolute, err := filepath.Abs(patch)
-		if err != nil {
-			return err
-		}
-		apply := exec.CommandContext(ctx, "git", "apply", "--recount", absolute) //nolint:gosec // one of ours
-		apply.Dir = dir
-		if out, err := apply.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s does not fit any more: %w\n%s", patch, err, out)
 		}
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replaced})
@@ -67,7 +46,35 @@ func buildPatched(ctx context.Context, path, id string, patches []string) error 
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		return err
 	}
-	return process.Build(ctx, path, "-overlay", file, "-ldflags", "-X main.buildID="+strings.TrimSpace(id))
+	return process.Build(ctx, path, "-overlay", file, "-ldflags", "-X main.buildID="+id)
+}
+
+// applyPatch applies one in dir, to copies of what it touches below root, and adds to replaced which file is replaced by which.
+func applyPatch(ctx context.Context, root, patch, dir string, replaced map[string]string) error {
+	text, err := os.ReadFile(patch)
+	if err != nil {
+		return err
+	}
+	for _, m := range patchedFile.FindAllStringSubmatch(string(text), -1) {
+		from, to := filepath.Join(root, m[1]), filepath.Join(dir, m[1])
+		if replaced[from] != "" {
+			continue
+		}
+		if err := copyFile(from, to); err != nil {
+			return fmt.Errorf("%s: %w", patch, err)
+		}
+		replaced[from] = to
+	}
+	absolute, err := filepath.Abs(patch)
+	if err != nil {
+		return err
+	}
+	apply := exec.CommandContext(ctx, "git", "apply", "-C1", absolute) //nolint:gosec // one of ours
+	apply.Dir = dir
+	if out, err := apply.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s does not fit any more: %w\n%s", patch, err, out)
+	}
+	return nil
 }
 
 func copyFile(from, to string) error {

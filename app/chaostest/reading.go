@@ -89,6 +89,9 @@ func (c *client) follow(ctx context.Context) {
 		m.version = c.pages(ctx, m.who, m.session)
 		return
 	}
+	if c.chance(60) && c.turn(ctx) { // so that there is something to follow
+		c.acknowledgeFor(ctx, m.who)
+	}
 	for {
 		call := c.get(ctx, m.who, "/v1/inbox/changes?since="+url.QueryEscape(m.version), m.session)
 		var p shown
@@ -119,7 +122,10 @@ func (c *client) refresh(ctx context.Context) {
 
 // acknowledge says what was done with messages, by a clock that may be wrong.
 func (c *client) acknowledge(ctx context.Context) {
-	who := c.customer(c.rng.IntN(min(30, c.customers)))
+	c.acknowledgeFor(ctx, c.customer(c.rng.IntN(min(30, c.customers))))
+}
+
+func (c *client) acknowledgeFor(ctx context.Context, who string) {
 	if len(c.read[who]) == 0 {
 		c.page(ctx, who)
 		return

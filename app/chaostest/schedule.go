@@ -36,10 +36,10 @@ func (s strike) String() string {
 func schedule(o options) []strike {
 	d := &drawer{rng: rand.New(rand.NewPCG(o.seed, 1)), until: o.duration} //nolint:gosec // to be had again
 	for _, name := range append(slices.Clone(partNames), "postgres", "temporal") {
-		d.lane(name, 20*time.Second, 75*time.Second, func(at time.Duration) strike { return d.process(name, at) })
+		d.lane(name, 30*time.Second, 110*time.Second, func(at time.Duration) strike { return d.process(name, at) })
 	}
 	for _, name := range linkNames {
-		d.lane(name, 15*time.Second, 80*time.Second, func(at time.Duration) strike { return d.link(name, at) })
+		d.lane(name, 40*time.Second, 140*time.Second, func(at time.Duration) strike { return d.link(name, at) })
 	}
 	d.faults()
 	if o.duration >= 2*time.Minute {

@@ -170,8 +170,11 @@ func (k *check) refused(p *person, c *Call) {
 		k.violated(RuleAnswer, p.id, "an accepted change names its operation", fmt.Sprintf("%d without one", c.Status), c)
 		return
 	}
-	if c.Status == 500 || c.Status == 503 && c.Header["Idempotency-Key"] != "" && asks(c).withdraws() {
-		return // the database may have gone with the answer to the commit; the key finds out
+	var problem struct {
+		Code string `json:"code"`
+	}
+	if json.Unmarshal(c.Answer, &problem) == nil && problem.Code == "outcome-unknown" {
+		return // the database has gone with the answer to the commit: as good as no answer
 	}
 	for _, o := range p.order {
 		if o.first == c && o.applied() {
