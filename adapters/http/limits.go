@@ -103,6 +103,10 @@ func (s *server) limit(g *gin.Context) {
 		counted(g, l.customers, x.customer, true)
 	case x.principal.Subject != "":
 		// A service.
+	case x.route != nil && x.route.id == unsubscribeOperation: // slowed down and never refused, as in limitChange
+		if l.links != nil && !l.links.take(g.Param("token")).ok {
+			l.pause(g.Request.Context(), slowDown)
+		}
 	case g.Param("token") != "": // a link: whoever opens it for the person shares addresses with many
 		counted(g, l.links, g.Param("token"), true)
 	default:
@@ -110,6 +114,9 @@ func (s *server) limit(g *gin.Context) {
 		counted(g, l.addresses, address(g.Request), false)
 	}
 }
+
+// unsubscribeOperation withdraws.
+const unsubscribeOperation = "postUnsubscribe"
 
 // eventsOperation is the one that has a limit of its own.
 const eventsOperation = "recordEvents"

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -144,14 +146,22 @@ func (s *server) failPage(g *gin.Context, v ports.LinkView, err error) {
 	case is && f.Kind == fault.Conflict && (f.Code == "expired" || f.Code == "superseded"):
 		s.pages.show(g, linkPage{status: http.StatusGone, title: f.Code, text: []string{f.Code + "_about"}}, v.Locale)
 	case is && f.Kind == fault.Unavailable:
-		page := linkPage{status: http.StatusServiceUnavailable, title: "later", text: []string{"later_about"}}
-		if button := postedForm(g).Get(pressed); button != "" {
-			page.buttons = []linkButton{{pressed, button, "later_button"}}
-		}
-		s.pages.show(g, page, v.Locale)
+		s.showLater(g, http.StatusServiceUnavailable, v.Locale)
+	case errors.Is(err, context.Canceled) && g.Request.Context().Err() != nil:
+		g.AbortWithStatus(statusClientGone)
 	default:
-		s.fail(g, err)
+		s.log.ErrorContext(g.Request.Context(), "request failed", "request_id", exchangeOf(g).requestID, "route", g.FullPath(), "error", err)
+		s.showLater(g, http.StatusInternalServerError, v.Locale)
 	}
+}
+
+// showLater offers the same button again, so that nothing a person has decided is lost.
+func (s *server) showLater(g *gin.Context, status int, locale string) {
+	page := linkPage{status: status, title: "later", text: []string{"later_about"}}
+	if button := postedForm(g).Get(pressed); button != "" {
+		page.buttons = []linkButton{{pressed, button, "later_button"}}
+	}
+	s.pages.show(g, page, locale)
 }
 
 const maxForm = 16 << 10

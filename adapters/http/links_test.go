@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"maps"
 	"mime/multipart"
@@ -152,6 +153,22 @@ func TestWhenItCanNotBeAcceptedThePageSaysTryAgain(t *testing.T) {
 	require.Contains(t, string(page.body), `name="pressed" value="all"`)
 	require.NotContains(t, string(page.body), "You are unsubscribed")
 	require.NotContains(t, string(a.call("POST", "/u/good", "", "").is(503).body), "<button", "a mail provider needs none")
+	a.links.err = errors.New("something nobody has thought of")
+	page = a.call("POST", "/u/good", "", "pressed=all", "Content-Type: application/x-www-form-urlencoded").is(500)
+	require.Contains(t, string(page.body), "Please try again")
+	require.NotContains(t, string(page.body), "nobody has thought of")
+	require.Contains(t, a.logs.String(), "nobody has thought of")
+}
+
+func TestALinkMayBeOpenedTooOftenAndStillUnsubscribes(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, limited(RateLimits{Links: scarce(3)}))
+	for range 3 {
+		a.call("GET", "/u/good", "", "").is(200)
+	}
+	a.call("GET", "/u/good", "", "").is(429)
+	a.call("POST", "/c/good", "", "").is(429)
+	a.call("POST", "/u/good", "", "List-Unsubscribe=One-Click", "Content-Type: application/x-www-form-urlencoded").is(200)
 }
 
 func TestPagesSpeakTheLanguageOfTheDeviceThenOfTheBrowser(t *testing.T) {
