@@ -37,7 +37,7 @@ func TestACallIsASpan(t *testing.T) {
 		said := map[string]any{}
 		for _, a := range span.Attributes() {
 			said[string(a.Key)] = a.Value.AsInterface()
-			require.NotContains(t, a.Value.Emit(), "ada", "a path holds a customer's id")
+			require.NotContains(t, a.Value.String(), "ada", "a path holds a customer's id")
 		}
 		require.Equal(t, "op_1", said["accord.operation"])
 		require.Equal(t, "server_error", said["accord.outcome"])

@@ -157,6 +157,7 @@ func (c *changes) count(event consent.Event, op *preference.Operation, took time
 		c.took.WithLabelValues(string(op.Kind), string(event)).Observe(op.SettledAt.Sub(op.AcceptedAt).Seconds())
 	case consent.NeedsAttention:
 		c.parked.Inc()
+	case consent.RetryRequested, consent.CompensationRequested, consent.Erased: // what comes of them counts
 	}
 }
 

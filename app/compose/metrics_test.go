@@ -39,7 +39,7 @@ func TestChangesAreCountedWhenTheyAreStored(t *testing.T) {
 	catalogue, err := config.Load(nil).Catalogue()
 	require.NoError(t, err)
 	load := func() *preference.Account {
-		return preference.RestoreAccount(preference.Standing{Preferences: preference.Defaults("ada", catalogue)})
+		return preference.RestoreAccount(preference.Standing{Preferences: preference.Defaults("ada", catalogue), Chain: consent.Chain{ID: "ch_1", Key: consent.Key{1}}})
 	}
 	c := newChanges(prometheus.NewRegistry())
 	withdraw := func(r retrying) error {

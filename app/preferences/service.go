@@ -85,7 +85,7 @@ func (s *Service) startQueued(ctx context.Context) {
 		case q := <-s.starts:
 			until, cancel := context.WithCancel(q.ctx)
 			ended := context.AfterFunc(ctx, cancel)
-			s.start(until, q.run)
+			s.start(until, q.run) //nolint:contextcheck // the request's values, this service's end
 			ended()
 			cancel()
 		}
