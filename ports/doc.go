@@ -17,3 +17,4 @@ package ports
 //go:generate go tool mockgen -source=streams.go -destination=mocks/streams.go -package=mocks
 //go:generate go tool mockgen -source=metrics.go -destination=mocks/metrics.go -package=mocks
 //go:generate go tool mockgen -source=rights.go -destination=mocks/rights.go -package=mocks
+//go:generate go tool mockgen -source=reconciliation.go -destination=mocks/reconciliation.go -package=mocks

@@ -252,6 +252,15 @@ type ChannelState struct {
 // ChosenAt When it was chosen; null when it never was.
 type ChosenAt = time.Time
 
+// ClientActivity defines model for ClientActivity.
+type ClientActivity struct {
+	At *time.Time `json:"at"`
+
+	// Id Of the client's event, or of the message.
+	Id   *string `json:"id"`
+	Kind string  `json:"kind"`
+}
+
 // ClientEvent One that breaks a rule is answered `refused`, and the others are taken all the same.
 type ClientEvent struct {
 	// At When it happened, an RFC 3339 time; at most 30 days ago.
@@ -274,6 +283,27 @@ type ClientEvents struct {
 type ConfirmationLink struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	Url       string    `json:"url"`
+}
+
+// CustomerExport defines model for CustomerExport.
+type CustomerExport struct {
+	// Activity What the measures remember, so that nothing is counted twice.
+	Activity   []ClientActivity `json:"activity"`
+	Customer   string           `json:"customer"`
+	ExportedAt time.Time        `json:"exported_at"`
+
+	// Inbox Every message, archived ones at the end.
+	Inbox []InboxMessage `json:"inbox"`
+
+	// Ledger Oldest first.
+	Ledger []AuditEntry `json:"ledger"`
+
+	// Operations In the order in which they were accepted.
+	Operations  []Operation `json:"operations"`
+	Preferences Preferences `json:"preferences"`
+
+	// Recipients Which systems were told what.
+	Recipients map[string]map[string]string `json:"recipients"`
 }
 
 // DeeplinkTarget defines model for DeeplinkTarget.
@@ -499,6 +529,36 @@ type EngagementRow struct {
 	MessageClickRate *Rate   `json:"message_click_rate,omitempty"`
 	PushOptInRate    *Rate   `json:"push_opt_in_rate,omitempty"`
 	PushOptOutRate   *Rate   `json:"push_opt_out_rate,omitempty"`
+}
+
+// ErasedChain defines model for ErasedChain.
+type ErasedChain struct {
+	// Chain Pseudonym under which the entries go on to verify.
+	Chain string `json:"chain"`
+
+	// Entries The last one records the erasure.
+	Entries int64 `json:"entries"`
+
+	// Head Hash of the last entry.
+	Head string `json:"head"`
+}
+
+// Erasure defines model for Erasure.
+type Erasure struct {
+	ErasedAt *time.Time `json:"erased_at"`
+
+	// Id Of the operation that does it.
+	Id string `json:"id"`
+
+	// Ledger What is left in the ledger, once it is done.
+	Ledger      *ErasedChain `json:"ledger"`
+	RequestedAt time.Time    `json:"requested_at"`
+
+	// Status `erased` is final, and so is `compensated`: an operator has taken it back.
+	Status string `json:"status"`
+
+	// Targets How far each system is that has to forget the person; all are `applied` once it is done.
+	Targets map[string]TargetProgress `json:"targets"`
 }
 
 // Facts What the change speaks about, by path.
@@ -911,6 +971,17 @@ type Receipt struct {
 	SeenAt     *time.Time `json:"seen_at"`
 }
 
+// ReconciliationRequest defines model for ReconciliationRequest.
+type ReconciliationRequest struct {
+	Customers []string `json:"customers"`
+}
+
+// ReconciliationRequested defines model for ReconciliationRequested.
+type ReconciliationRequested struct {
+	// Customers How many were asked for.
+	Customers int `json:"customers"`
+}
+
 // RecordedEvent defines model for RecordedEvent.
 type RecordedEvent struct {
 	// Error The rule that it breaks, when it was refused; `field` is a path such as `events.0.at`.
@@ -1167,6 +1238,17 @@ type UnsupportedMediaType = Problem
 
 // VersionTooOld RFC 9457. Decide by `code`; `title` and `detail` are for people.
 type VersionTooOld = Problem
+
+// EraseCustomerParams defines parameters for EraseCustomer.
+type EraseCustomerParams struct {
+	// IdempotencyKey 1 to 255 visible ASCII characters, quoted or bare. The same key gives the same operation and the same answer; with
+	// another request it is 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// Prefer `wait=N` waits for the outcome up to N seconds (default 5, at most 30), `respond-async` answers 202 at once; both
+	// together wait N seconds.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
 
 // GetCustomerAuditParams defines parameters for GetCustomerAudit.
 type GetCustomerAuditParams struct {
@@ -1491,6 +1573,9 @@ type PatchPushPreferencesJSONRequestBody = PushPatch
 // PatchPushPreferencesApplicationMergePatchPlusJSONRequestBody defines body for PatchPushPreferences for application/merge-patch+json ContentType.
 type PatchPushPreferencesApplicationMergePatchPlusJSONRequestBody = PushPatch
 
+// RequestReconciliationJSONRequestBody defines body for RequestReconciliation for application/json ContentType.
+type RequestReconciliationJSONRequestBody = ReconciliationRequest
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// GetConfirmationPage A page that asks to confirm a subscription
@@ -1517,6 +1602,9 @@ type ServerInterface interface {
 	// PostUnsubscribe Unsubscribe
 	// (POST /u/{token})
 	PostUnsubscribe(c *gin.Context, token LinkToken)
+	// EraseCustomer Erase a person
+	// (DELETE /v1/customers/{id})
+	EraseCustomer(c *gin.Context, id CustomerId, params EraseCustomerParams)
 	// GetCustomerAudit A customer's ledger
 	// (GET /v1/customers/{id}/audit)
 	GetCustomerAudit(c *gin.Context, id CustomerId, params GetCustomerAuditParams)
@@ -1526,6 +1614,9 @@ type ServerInterface interface {
 	// GetDeliverability May we send, and if not why
 	// (GET /v1/customers/{id}/deliverability)
 	GetDeliverability(c *gin.Context, id CustomerId, params GetDeliverabilityParams)
+	// ExportCustomer Everything held about a customer
+	// (GET /v1/customers/{id}/export)
+	ExportCustomer(c *gin.Context, id CustomerId)
 	// CreateUnsubscribeLink A link that unsubscribes, for an e-mail about to be sent
 	// (POST /v1/customers/{id}/unsubscribe-links)
 	CreateUnsubscribeLink(c *gin.Context, id CustomerId)
@@ -1550,6 +1641,9 @@ type ServerInterface interface {
 	// PutDevice Register or refresh a device
 	// (PUT /v1/devices/{device_id})
 	PutDevice(c *gin.Context, deviceId DeviceId, params PutDeviceParams)
+	// GetErasure How far an erasure is, or the proof of it
+	// (GET /v1/erasures/{id})
+	GetErasure(c *gin.Context, id OperationId)
 	// RecordEvents What happened in the app
 	// (POST /v1/events)
 	RecordEvents(c *gin.Context, params RecordEventsParams)
@@ -1622,6 +1716,9 @@ type ServerInterface interface {
 	// PatchPushPreferences Switch push or channels
 	// (PATCH /v1/preferences/push)
 	PatchPushPreferences(c *gin.Context, params PatchPushPreferencesParams)
+	// RequestReconciliation Have customers compared with what every system holds
+	// (POST /v1/reconciliations)
+	RequestReconciliation(c *gin.Context)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -1785,6 +1882,74 @@ func (siw *ServerInterfaceWrapper) PostUnsubscribe(c *gin.Context) {
 	siw.Handler.PostUnsubscribe(c, token)
 }
 
+// EraseCustomer operation middleware
+func (siw *ServerInterfaceWrapper) EraseCustomer(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id CustomerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EraseCustomerParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer Prefer
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Prefer, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Prefer: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.Prefer = &Prefer
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EraseCustomer(c, id, params)
+}
+
 // GetCustomerAudit operation middleware
 func (siw *ServerInterfaceWrapper) GetCustomerAudit(c *gin.Context) {
 
@@ -1888,6 +2053,31 @@ func (siw *ServerInterfaceWrapper) GetDeliverability(c *gin.Context) {
 	}
 
 	siw.Handler.GetDeliverability(c, id, params)
+}
+
+// ExportCustomer operation middleware
+func (siw *ServerInterfaceWrapper) ExportCustomer(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id CustomerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportCustomer(c, id)
 }
 
 // CreateUnsubscribeLink operation middleware
@@ -2376,6 +2566,31 @@ func (siw *ServerInterfaceWrapper) PutDevice(c *gin.Context) {
 	}
 
 	siw.Handler.PutDevice(c, deviceId, params)
+}
+
+// GetErasure operation middleware
+func (siw *ServerInterfaceWrapper) GetErasure(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id OperationId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetErasure(c, id)
 }
 
 // RecordEvents operation middleware
@@ -3663,6 +3878,19 @@ func (siw *ServerInterfaceWrapper) PatchPushPreferences(c *gin.Context) {
 	siw.Handler.PatchPushPreferences(c, params)
 }
 
+// RequestReconciliation operation middleware
+func (siw *ServerInterfaceWrapper) RequestReconciliation(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RequestReconciliation(c)
+}
+
 // GinServerOptions provides options for the Gin server.
 type GinServerOptions struct {
 	BaseURL      string
@@ -3699,10 +3927,14 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.DELETE(options.BaseURL+"/v1/devices/:device_id", wrapper.DeleteDevice)
 	router.PATCH(options.BaseURL+"/v1/devices/:device_id", wrapper.PatchDevice)
 	router.PUT(options.BaseURL+"/v1/devices/:device_id", wrapper.PutDevice)
+	router.DELETE(options.BaseURL+"/v1/customers/:id", wrapper.EraseCustomer)
+	router.GET(options.BaseURL+"/v1/erasures/:id", wrapper.GetErasure)
+	router.GET(options.BaseURL+"/v1/customers/:id/export", wrapper.ExportCustomer)
 	router.GET(options.BaseURL+"/v1/customers/:id/audit", wrapper.GetCustomerAudit)
 	router.GET(options.BaseURL+"/v1/customers/:id/deliverability", wrapper.GetDeliverability)
 	router.POST(options.BaseURL+"/v1/customers/:id/unsubscribe-links", wrapper.CreateUnsubscribeLink)
 	router.POST(options.BaseURL+"/v1/customers/:id/confirmation-links", wrapper.CreateConfirmationLink)
+	router.POST(options.BaseURL+"/v1/reconciliations", wrapper.RequestReconciliation)
 	router.GET(options.BaseURL+"/v1/operations", wrapper.ListOperations)
 	router.GET(options.BaseURL+"/v1/operations/:id", wrapper.GetOperation)
 	router.POST(options.BaseURL+"/v1/operations/:id/retry", wrapper.RetryOperation)

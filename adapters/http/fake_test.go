@@ -256,6 +256,7 @@ func newFakeVerifier() fakeVerifier {
 		"editor":  {Subject: "campaigns", ClientID: "campaigns", Scopes: []string{"messages:write"}},
 		"proof":   {Subject: "campaigns", ClientID: "campaigns", Scopes: []string{"messages:read"}},
 		"mailer":  {Subject: "mailer", ClientID: "mailer", Scopes: []string{"preferences:write"}},
+		"privacy": {Subject: "privacy-desk", ClientID: "desk", Scopes: []string{"customers:erase"}},
 		"analyst": {Subject: "reports", ClientID: "reports", Scopes: []string{"metrics:read"}},
 		"ops":     {Subject: "night-shift", ClientID: "desk", Scopes: []string{"operations:write"}},
 	}}

@@ -68,20 +68,13 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// address of the caller: the connection's, unless a proxy that is trusted names another. Of IPv6 it is the network, since a
-// home has one of its own.
-func address(g *gin.Context) netip.Addr {
-	from, err := netip.ParseAddrPort(g.Request.RemoteAddr)
+// address of the caller: the connection's. Of IPv6 it is the network, since a home has one of its own.
+func address(r *http.Request) netip.Addr {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}
 	}
-	a := from.Addr()
-	if len(g.Request.Header["X-Forwarded-For"]) > 0 || len(g.Request.Header["X-Real-Ip"]) > 0 { // else nobody need be asked
-		if a, err = netip.ParseAddr(g.ClientIP()); err != nil {
-			return netip.Addr{}
-		}
-	}
-	a = a.Unmap().WithZone("")
+	a := from.Addr().Unmap().WithZone("")
 	if a.Is6() {
 		if network, err := a.Prefix(64); err == nil {
 			return network.Addr()
@@ -101,7 +94,7 @@ func (s *server) limit(g *gin.Context) {
 	case x.route != nil && x.route.id == eventsOperation && l.events != nil:
 		key := viewerKey{customer: x.customer}
 		if x.customer == "" {
-			key.address = address(g)
+			key.address = address(g.Request)
 		}
 		counted(g, l.events, key, true)
 	case x.changes():
@@ -118,7 +111,7 @@ func (s *server) limit(g *gin.Context) {
 		counted(g, l.links, g.Param("token"), true)
 	default:
 		// What anonymous callers get may be kept by caches, in which one caller's count has no place.
-		counted(g, l.addresses, address(g), false)
+		counted(g, l.addresses, address(g.Request), false)
 	}
 }
 
@@ -133,7 +126,7 @@ func (x *exchange) changes() bool { return x.route != nil && x.route.changes && 
 
 // limitFailure counts a call with credentials that are none, and reports that it has answered.
 func (s *server) limitFailure(g *gin.Context) (answered bool) {
-	counted(g, s.limits.addresses, address(g), false)
+	counted(g, s.limits.addresses, address(g.Request), false)
 	return g.IsAborted()
 }
 

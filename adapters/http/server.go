@@ -44,6 +44,9 @@ type Config struct {
 	Logger      *slog.Logger
 	Build       string // shown in /healthz and /docs
 	Brand       string // who sends the e-mails, as the pages behind their links say
+
+	Reconciliation ports.Reconciliation
+	Rights         ports.Rights
 }
 
 type server struct {
@@ -68,6 +71,9 @@ type server struct {
 	build       string
 	contract    *contract
 	addresses   AddressPolicy
+
+	reconciliation ports.Reconciliation
+	rights         ports.Rights
 }
 
 var _ ServerInterface = (*server)(nil)
@@ -99,7 +105,7 @@ func headOnly(r *http.Request) bool { return r.Context().Value(headKey{}) != nil
 
 func (c Config) check() error {
 	missing := map[string]bool{"preferences": c.Preferences == nil, "operators": c.Operators == nil, "inbox": c.Inbox == nil, "messages": c.Messages == nil,
-		"link targets": c.LinkTargets == nil, "e-mail links": c.EmailLinks == nil, "engagement": c.Engagement == nil, "streams": c.Streams == nil, "verifier": c.Verifier == nil, "catalogue": c.Catalogue == nil, "metrics": c.Metrics == nil, "logger": c.Logger == nil}
+		"link targets": c.LinkTargets == nil, "e-mail links": c.EmailLinks == nil, "engagement": c.Engagement == nil, "reconciliation": c.Reconciliation == nil, "rights": c.Rights == nil, "streams": c.Streams == nil, "verifier": c.Verifier == nil, "catalogue": c.Catalogue == nil, "metrics": c.Metrics == nil, "logger": c.Logger == nil}
 	maps.DeleteFunc(missing, func(_ string, is bool) bool { return !is })
 	if len(missing) == 0 {
 		return nil
@@ -128,7 +134,7 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 		return nil, err
 	}
 	s := &server{preferences: cfg.Preferences, operators: cfg.Operators, inbox: cfg.Inbox, messages: cfg.Messages, linkTargets: cfg.LinkTargets,
-		links: cfg.EmailLinks, pages: pages, engagement: cfg.Engagement, streams: cfg.Streams,
+		links: cfg.EmailLinks, pages: pages, engagement: cfg.Engagement, reconciliation: cfg.Reconciliation, rights: cfg.Rights, streams: cfg.Streams,
 		large: make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
 		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c, addresses: cfg.Addresses}
 	s.signals = cfg.Signals

@@ -31,6 +31,8 @@ type Config struct {
 	// PullEvery bounds how old the campaigns here may be, and how long a delivery waits whose run could not be started;
 	// default 20 s.
 	PullEvery time.Duration
+	// ReconcileEvery is how often somebody looks who is to be compared with the targets; default 30 s.
+	ReconcileEvery time.Duration
 	// Keys encrypt what Temporal keeps: the first encrypts, all of them decrypt. None leaves it readable.
 	Keys    []Key
 	Logger  *slog.Logger
@@ -60,6 +62,9 @@ func Connect(cfg Config) (*Connection, error) {
 	}
 	if cfg.PullEvery == 0 {
 		cfg.PullEvery = defaultPullEvery
+	}
+	if cfg.ReconcileEvery == 0 {
+		cfg.ReconcileEvery = defaultReconcileEvery
 	}
 	if cfg.Started == nil {
 		cfg.Started = func(bool, string) {}

@@ -34,6 +34,9 @@ func (c *Connection) Setup(ctx context.Context) error {
 	if err := c.metricsSchedule(ctx); err != nil {
 		return fmt.Errorf("the measures' schedule: %w", err)
 	}
+	if err := c.reconciliationSchedule(ctx); err != nil {
+		return fmt.Errorf("reconciliation's schedule: %w", err)
+	}
 	return nil
 }
 

@@ -39,6 +39,10 @@ var calls = map[string]call{
 	"postConfirmation":       {target: "/c/{confirm}", ok: 400}, // nobody has pressed the button
 	"getCustomerAudit":       {target: "/v1/customers/{customer}/audit"},
 	"getDeliverability":      {target: "/v1/customers/{customer}/deliverability"},
+	"eraseCustomer":          {target: "/v1/customers/{leaver}", headers: []string{wantAsync}, ok: 202},
+	"getErasure":             {target: "/v1/erasures/{erasure}"},
+	"exportCustomer":         {target: "/v1/customers/{customer}/export"},
+	"requestReconciliation":  {target: "/v1/reconciliations", body: `{"customers":["{customer}"]}`, ok: 202},
 	"listOperations":         {target: "/v1/operations?status=applied"},
 	"getOperation":           {target: "/v1/operations/{operation}"},
 	"retryOperation":         {target: "/v1/operations/{parked}/retry", ok: 202},

@@ -175,6 +175,8 @@ func (in *installed) fill(template string, owner preference.CustomerID) (string,
 		"{customer}": func(c preference.CustomerID) string { return string(c) }, "{device}": in.device, "{message}": in.message,
 		"{operation}": in.operation, "{parked}": in.parked, "{link}": in.link, "{version}": in.version,
 		"{pending}": in.pending, "{unsubscribe}": in.unsubscribe, "{confirm}": in.confirm,
+		"{erasure}":      in.erasure,
+		"{leaver}":       func(preference.CustomerID) string { return "leaver-" + uuid.NewString() },
 		"{token}":        func(preference.CustomerID) string { return "token-" + uuid.NewString() },
 		"{event}":        func(preference.CustomerID) string { return uuid.NewString() },
 		"{installation}": func(preference.CustomerID) string { return uuid.NewString() },
@@ -277,6 +279,11 @@ func (in *installed) pending(preference.CustomerID) string {
 	in.change(customer, c, err)
 	in.settle(customer)
 	return string(customer)
+}
+
+// erasure is of somebody new, too.
+func (in *installed) erasure(preference.CustomerID) string {
+	return in.change(preference.CustomerID("leaving-"+uuid.NewString()), preference.Erase(), nil)
 }
 
 func (in *installed) unsubscribe(preference.CustomerID) string {

@@ -20,6 +20,7 @@ import (
 	"accord/app/inbox"
 	measures "accord/app/metrics"
 	app "accord/app/preferences"
+	"accord/app/rights"
 	"accord/domain/preference"
 	"accord/ports"
 )
@@ -81,12 +82,13 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 		return c, err
 	}
 	c.temporal, err = temporal.Connect(temporal.Config{Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, UIAddress: cfg.TemporalUI,
-		PullEvery: cfg.Inbox.PullEvery, Keys: keys, Logger: log, Tracer: c.tracing.Tracer("temporal"),
+		PullEvery: cfg.Inbox.PullEvery, ReconcileEvery: cfg.Reconciliation.Every, Keys: keys, Logger: log, Tracer: c.tracing.Tracer("temporal"),
 		Started: c.metrics.changes.started, Metrics: library})
 	if err != nil {
 		return c, err
 	}
 	c.metrics.watchOperations(c.db)
+	c.metrics.watchRounds(c.db)
 	c.metrics.registry.MustRegister(collectors.NewDBStatsCollector(c.db.Pool(), "accord"))
 	c.measures = measures.New(measures.Config{Store: c.db, Catalogue: catalogue, Now: time.Now, Logger: log})
 	return c, c.openInbox()
@@ -132,6 +134,11 @@ func (c *core) close() (err error) {
 func (c *core) service() *app.Service {
 	return app.New(app.Config{Accounts: c.accounts, Operations: c.db, Ledger: c.db, Outcomes: c.db, Runs: c.temporal, Catalogue: c.catalogue,
 		GrantBudget: c.cfg.GrantBudget, Now: time.Now, NewID: newOperationID, Logger: c.log})
+}
+
+// rights builds the use cases of what a person may demand, over those of the preferences.
+func (c *core) rights(service *app.Service) *rights.Service {
+	return rights.New(rights.Config{Preferences: service, Operators: service, Ledger: c.db, Inbox: c.inbox, Data: c.db, Erasures: c.db, Now: time.Now})
 }
 
 // newOperationID is ordered by time, which keeps the index of operations compact.

@@ -20,6 +20,7 @@ type metrics struct {
 	signals  *prometheus.CounterVec
 	changes  *changes
 	inboxes  *inboxes
+	drift    *driftMetrics
 }
 
 func newMetrics() *metrics {
@@ -40,7 +41,7 @@ func newMetrics() *metrics {
 			Name: "accord_gpc_signals_total", Help: "What became of Global Privacy Control signals: withdrawn, nothing_on, stands, gone, failed or dropped (both tried again with the next request).",
 		}, []string{"outcome"})}
 	m.registry.MustRegister(m.vendors, m.skipped, m.streams, m.ended, m.told, m.signals, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.changes, m.inboxes = newChanges(m.registry), newInboxes(m.registry)
+	m.changes, m.inboxes, m.drift = newChanges(m.registry), newInboxes(m.registry), newDriftMetrics(m.registry)
 	return m
 }
 

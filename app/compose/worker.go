@@ -16,6 +16,7 @@ import (
 	"accord/workflows/inbox"
 	upkeep "accord/workflows/metrics"
 	"accord/workflows/preferences"
+	"accord/workflows/reconciliation"
 )
 
 // Worker runs the saga until ctx ends, then lets running steps finish. It waits for Temporal as long as it takes.
@@ -55,7 +56,7 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	acts := &preferences.Activities{Accounts: c.accounts, Operations: c.db, Steps: c.db, Outcomes: c.db, Runs: c.temporal, Restarts: c.temporal.Restarts(), Targets: systems,
+	acts := &preferences.Activities{Accounts: c.accounts, Operations: c.db, Steps: c.db, Outcomes: c.db, Erasures: c.db, Runs: c.temporal, Restarts: c.temporal.Restarts(), Targets: systems,
 		Catalogue: c.catalogue, Now: time.Now, NewID: newOperationID, Logger: c.log}
 	if err := c.untilTemporalAnswers(ctx); err != nil {
 		return nil // asked to stop while waiting
@@ -66,6 +67,9 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	own := worker.New(c.temporal.Client(), inbox.TaskQueue, upkeepOptions(c.cfg, c.log))
 	inbox.Register(own, &inbox.Activities{Upkeep: measuredUpkeep{c.inbox, c.metrics.inboxes}, Now: time.Now, Logger: c.log})
 	upkeep.Register(own, &upkeep.Activities{Upkeep: c.measures})
+	service := c.service()
+	defer service.Close()
+	reconciliation.Register(own, &reconciliation.Activities{Upkeep: c.reconciliation(service, systems)})
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)
 	}

@@ -94,6 +94,8 @@ type Config struct {
 	Inbox   Inbox
 	Vendors Vendors
 	Tracing Tracing
+	// Reconciliation is in reconciliation.go.
+	Reconciliation Reconciliation
 	// Security is in security.go.
 	Security Security
 
@@ -252,7 +254,7 @@ func bySetting(problem error) error {
 	if !errors.As(problem, &parse) {
 		return problem
 	}
-	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Email](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing](), reflect.TypeFor[Security]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Email](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing](), reflect.TypeFor[Security](), reflect.TypeFor[Reconciliation]()} {
 		if field, ok := t.FieldByName(parse.Name); ok {
 			return fmt.Errorf("%s cannot be read: %w", field.Tag.Get("env"), parse.Err)
 		}
@@ -332,6 +334,7 @@ func (c Config) Validate(needs ...Need) error {
 		}
 	}
 	c.Inbox.check(bad)
+	c.Reconciliation.check(bad)
 	c.Tracing.check(bad)
 	c.Security.check(bad)
 	c.Email.check(bad)

@@ -29,6 +29,13 @@ const (
 	ZoneItem  ItemKind = "time_zone"
 )
 
+// ItemKinds are those that each target may hold.
+var ItemKinds = map[Target][]ItemKind{
+	CRM:  {EmailItem, EmailTopicItem, PushItem, ReachableItem, ChannelItem, QuietItem, ZoneItem},
+	Push: {DeviceItem, ChannelItem, QuietItem, ZoneItem},
+	CMP:  {PurposeItem},
+}
+
 // State is what a target holds for an Item. Every target's own words are translated into these.
 type State string
 

@@ -1,0 +1,153 @@
+package preference
+
+import (
+	"maps"
+	"slices"
+)
+
+// Drift is one item that a target holds differently from what it shall hold.
+type Drift struct {
+	Item         Item
+	Ours, Theirs State
+	Remedy       Remedy
+}
+
+// Remedy is what follows from a drift.
+type Remedy string
+
+const (
+	// Withhold: the target sends where we may not, or holds what we know nothing of. It is told, for as long as it takes.
+	Withhold Remedy = "withhold"
+	// Restate: the target holds less than it may, and nobody has withdrawn anything by that. It is told.
+	Restate Remedy = "restate"
+	// Adopt: the customer has withdrawn it at the target, after we had last made sure of it there. It holds everywhere.
+	Adopt Remedy = "adopt"
+)
+
+// Drift compares what a target holds with what it shall hold, in a fixed order. We hold what every target has confirmed, so
+// an "off" where we hold "on" came later: it is the customer's withdrawal, and wins. Where it cannot be one (a required
+// channel, a mark that customers do not set) the target is put right.
+func (p Preferences) Drift(t Target, held Holding) []Drift {
+	shall := p.Desired(t)
+	if p.version == 0 {
+		return nil // a person that we have not heard of
+	}
+	var out []Drift
+	for i, ours := range shall {
+		if theirs := held.State(i); theirs != ours {
+			out = append(out, Drift{i, ours, theirs, p.remedy(t, i, ours, theirs)})
+		}
+	}
+	for i, theirs := range held {
+		if _, ours := shall[i]; !ours && (i.Kind == DeviceItem || i.Kind == PurposeItem && theirs == On) {
+			out = append(out, Drift{i, Unknown, theirs, Withhold})
+		}
+	}
+	slices.SortFunc(out, func(a, b Drift) int { return byItem(a.Item, b.Item) })
+	return out
+}
+
+func (p Preferences) remedy(t Target, i Item, ours, theirs State) Remedy {
+	switch {
+	case ours == Off && theirs != Unknown:
+		return Withhold
+	case theirs == Off && p.withdrawable(t, i):
+		return Adopt
+	}
+	return Restate
+}
+
+// withdrawable reports that an "off" there may be the customer's own doing.
+func (p Preferences) withdrawable(t Target, i Item) bool {
+	switch i.Kind {
+	case EmailItem, EmailTopicItem, PushItem, DeviceItem, PurposeItem:
+		return true
+	case ChannelItem:
+		ch, known := p.catalogue.Channel(ChannelKey(i.Key))
+		return t == CRM && known && !ch.Required // at the push provider they are our own marks
+	default:
+		return false
+	}
+}
+
+// Adopted are the changes that take over what customers have withdrawn at a target.
+func (p Preferences) Adopted(drifts []Drift) []Change {
+	var push, topics changeDoc
+	var email, devices []Change
+	off := func(key ChannelKey) {
+		if push.Channels == nil {
+			push.Channels = map[ChannelKey]bool{}
+		}
+		push.Channels[key] = false
+	}
+	no := false
+	for _, d := range drifts {
+		if d.Remedy != Adopt {
+			continue
+		}
+		switch d.Item.Kind {
+		case EmailItem:
+			email = []Change{{changeDoc{Email: Unsubscribed}}}
+		case EmailTopicItem:
+			if topics.EmailTopics == nil {
+				topics.EmailTopics = map[TopicKey]bool{}
+			}
+			topics.EmailTopics[TopicKey(d.Item.Key)] = false
+		case PushItem:
+			push.Push = &no
+		case ChannelItem:
+			off(ChannelKey(d.Item.Key))
+		case PurposeItem:
+			for _, ch := range p.catalogue.channels {
+				if string(ch.Purpose) == d.Item.Key && p.Channel(ch.Key).Enabled && !ch.Required {
+					off(ch.Key)
+				}
+			}
+			if string(p.catalogue.emailPurpose) == d.Item.Key {
+				email = []Change{{changeDoc{Email: Unsubscribed}}}
+			}
+		case DeviceItem:
+			for _, dev := range p.devices {
+				if dev.Token == d.Item.Key {
+					devices = append(devices, Change{changeDoc{Device: dev.ID, Enabled: &no}})
+				}
+			}
+		default:
+		}
+	}
+	out := slices.Concat(email, devices)
+	for _, c := range []Change{{topics}, {push}} {
+		if !c.IsZero() {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// PutRight are the changes that tell a target what it holds wrong: one that goes forward, where it would send, and one that
+// is given up in time.
+func PutRight(drifts []Drift) []Change {
+	items := map[Kind][]Item{}
+	for _, d := range drifts {
+		switch d.Remedy {
+		case Withhold:
+			items[Withdrawal] = append(items[Withdrawal], d.Item)
+		case Restate:
+			items[Grant] = append(items[Grant], d.Item)
+		case Adopt:
+		}
+	}
+	var out []Change
+	for _, kind := range slices.Sorted(maps.Keys(items)) {
+		if c, err := Reaffirm(kind, items[kind]); err == nil {
+			out = append(out, c)
+		}
+	}
+	slices.Reverse(out) // withdrawals first
+	return out
+}
+
+// SeenTwice are the drifts that both looks have found: what the first alone has was on its way.
+func SeenTwice(first, second []Drift) []Drift {
+	return slices.DeleteFunc(slices.Clone(second), func(d Drift) bool { return !slices.Contains(first, d) })
+}
