@@ -69,7 +69,7 @@ type look struct {
 	noScripts     bool
 }
 
-func (l look) open(t *testing.T, in context.Context, options ...func(*Config)) *visit {
+func (l look) open(in context.Context, t *testing.T, options ...func(*Config)) *visit {
 	t.Helper()
 	v := &visit{api: newAPI(t, options...), t: t}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -176,7 +176,7 @@ func (v *visit) picture(name string) {
 	}
 	png, err := chromedp.Run(v.ctx, chromedp.CaptureScreenshot())
 	require.NoError(v.t, err)
-	require.NoError(v.t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)) //nolint:gosec // for everybody to look at
+	require.NoError(v.t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644))
 }
 
 func (v *visit) finish() {
@@ -213,7 +213,7 @@ func TestPagesInABrowser(t *testing.T) {
 			button: "Oui, je m’abonne", after: "Vous êtes abonné(e)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := test.open(t, in, func(c *Config) { c.Brand = "Maison Example" })
+			v := test.open(in, t, func(c *Config) { c.Brand = "Maison Example" })
 			v.links.view.Settled = true
 			if test.topic {
 				v.links.view.Topic = preference.Topic{Key: "offers", Title: "Sonderangebote"}
@@ -243,7 +243,7 @@ func TestPagesInABrowser(t *testing.T) {
 func TestAHostileNameRunsNothingInABrowser(t *testing.T) {
 	t.Parallel()
 	const hostile = `<img src=x onerror="console.error('ran')"><script>console.error('ran')</script>`
-	v := look{800, 600, "en", false, false}.open(t, browser(t), func(c *Config) { c.Brand = hostile })
+	v := look{800, 600, "en", false, false}.open(browser(t), t, func(c *Config) { c.Brand = hostile })
 	v.links.view.Topic = preference.Topic{Key: "offers", Title: hostile}
 	v.run(chromedp.Navigate(v.base+"/u/good"), chromedp.WaitVisible(chromedp.CSS("button")))
 	require.Contains(t, v.named("button")[0], "<img src=x")

@@ -167,3 +167,34 @@ func describe(t *testing.T, b *strings.Builder) func(ast.Node) bool {
 		return true
 	}
 }
+
+func TestSettingsOfEMailAreChecked(t *testing.T) {
+	t.Parallel()
+	key := "k1:" + strings.Repeat("A", 43) + "="
+	for _, test := range []struct {
+		set     map[string]string
+		problem string
+	}{
+		{map[string]string{"ACCORD_EMAIL_CONFIRMATION_TTL": "1s"}, "ACCORD_EMAIL_CONFIRMATION_TTL must be at least 1m"},
+		{map[string]string{"ACCORD_EMAIL_CONFIRMATION_TTL": "soon"}, "ACCORD_EMAIL_CONFIRMATION_TTL cannot be read"},
+		{map[string]string{"ACCORD_UNSUBSCRIBE_LINK_TTL": "1439h"}, "ACCORD_UNSUBSCRIBE_LINK_TTL must be 0 or at least 1440h"},
+		{map[string]string{"ACCORD_PUBLIC_URL": "https://mail.example"}, "ACCORD_LINK_KEYS goes together"},
+		{map[string]string{"ACCORD_PUBLIC_URL": "http://mail.example", "ACCORD_LINK_KEYS": key}, "ACCORD_PUBLIC_URL must be an https address"},
+		{map[string]string{"ACCORD_PUBLIC_URL": "https://mail.example", "ACCORD_LINK_KEYS": "k1:hunter2"}, "ACCORD_LINK_KEYS key 1 is not"},
+		{map[string]string{"ACCORD_EMAIL_TOPICS": "a b"}, "ACCORD_EMAIL_TOPICS has"},
+		{map[string]string{"ACCORD_EMAIL_TOPICS": "a,a"}, "keys must be unique"},
+		{map[string]string{"ACCORD_BRAND": " "}, "ACCORD_BRAND must not be empty"},
+	} {
+		err := config.Load(test.set).Validate()
+		require.ErrorContains(t, err, test.problem)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+	c := config.Load(map[string]string{"ACCORD_PUBLIC_URL": "https://mail.example", "ACCORD_LINK_KEYS": key, "ACCORD_EMAIL_TOPICS": "offers=Special offers,tips"})
+	require.NoError(t, c.Validate())
+	require.ErrorContains(t, c.Validate(config.NeedVendors), "ACCORD_BRAZE_TOPICS must name the subscription group of topic offers")
+	cat, err := c.Catalogue()
+	require.NoError(t, err)
+	offers, known := cat.Topic("offers")
+	require.True(t, known)
+	require.Equal(t, "Special offers", offers.Title)
+}

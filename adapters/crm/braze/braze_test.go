@@ -221,3 +221,23 @@ func TestConfig(t *testing.T) {
 		require.True(t, slices.ContainsFunc([]string{"news", "promotions", `""`}, func(s string) bool { return strings.Contains(err.Error(), s) }))
 	}
 }
+
+func TestTopicsAreGroupsToo(t *testing.T) {
+	t.Parallel()
+	offers := preference.Item{Kind: preference.EmailTopicItem, Key: "offers"}
+	v := &vendor{export: nobody, status: 201, track: `{"message":"success"}`,
+		groups: `{"users":[{"external_id":"ada","subscription_groups":[{"id":"group-1","status":"Unsubscribed"},{"id":"group-9","status":"Subscribed"}]}]}`}
+	api := portstest.VendorAPI(preference.CRM, v.handler())
+	b, err := braze.New(api, braze.Config{Groups: groups, Topics: map[preference.TopicKey]string{"offers": "group-9"}})
+	require.NoError(t, err)
+	held, err := b.Read(t.Context(), "ada")
+	require.NoError(t, err)
+	require.Equal(t, preference.Holding{offers: preference.On, promotions: preference.Off}, held)
+	require.NoError(t, b.Write(t.Context(), ports.TargetWrite{Customer: "ada", Set: preference.Holding{offers: preference.Off}}))
+	require.JSONEq(t, `{"attributes":[{"external_id":"ada","subscription_groups":[{"subscription_group_id":"group-9","subscription_state":"unsubscribed"}]}]}`, string(v.tracked))
+	_, err = braze.New(api, braze.Config{Groups: groups, Topics: map[preference.TopicKey]string{"offers": "group-1"}})
+	require.ErrorContains(t, err, "the same subscription group")
+	err = b.Write(t.Context(), ports.TargetWrite{Customer: "ada", Set: preference.Holding{{Kind: preference.EmailTopicItem, Key: "tips"}: preference.Off}})
+	failure, is := ports.AsTargetError(err)
+	require.True(t, is && failure.Class == ports.Refused)
+}
