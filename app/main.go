@@ -24,8 +24,10 @@ const help = `accord COMMAND
   sandbox        the emulated vendors
   sandbox env    the settings that point serve and worker at a sandbox
   migrate        bring the database up to date
-  audit verify   check the ledger's chains; exit status 1 when something was tampered with
+  audit verify   check the ledger's chains and checkpoints; exit status 1 when something was tampered with
                  (accord audit verify CUSTOMER, or the name of a chain, checks one)
+                   --checkpoints DIR   hold it against copies of checkpoints that were kept outside
+                   --key KEY           trust this public key of checkpoints, too
   keys new       print fresh keys for the configuration
   keys rewrap    wrap every data key of the ledger under the current key
   probe URL      ask a health check; exit status 0 when it answers 200
@@ -65,8 +67,6 @@ func run(ctx context.Context, args []string) error {
 		return nil
 	case "migrate":
 		return compose.Migrate(ctx, cfg, os.Stdout)
-	case "audit verify":
-		return compose.AuditVerify(ctx, cfg, log, "", os.Stdout)
 	case "keys new":
 		return compose.KeysNew(os.Stdout, time.Now())
 	case "keys rewrap":
@@ -79,10 +79,35 @@ func run(ctx context.Context, args []string) error {
 		return nil
 	}
 	switch {
-	case len(args) == 3 && args[0] == "audit" && args[1] == "verify":
-		return compose.AuditVerify(ctx, cfg, log, args[2], os.Stdout)
+	case len(args) >= 2 && args[0] == "audit" && args[1] == "verify":
+		o, err := auditOptions(args[2:])
+		if err != nil {
+			return err
+		}
+		return compose.AuditVerify(ctx, cfg, log, o, os.Stdout)
 	case len(args) == 2 && args[0] == "probe":
 		return compose.Probe(ctx, args[1])
 	}
 	return fmt.Errorf("unknown command %q; accord help lists them", strings.Join(args, " "))
+}
+
+// auditOptions reads what comes after `accord audit verify`, in any order.
+func auditOptions(args []string) (o compose.AuditOptions, err error) {
+	for len(args) > 0 {
+		word := args[0]
+		args = args[1:]
+		switch {
+		case (word == "--checkpoints" || word == "--key") && len(args) == 0:
+			return o, fmt.Errorf("%s needs a value; accord help explains it", word)
+		case word == "--checkpoints":
+			o.Checkpoints, args = args[0], args[1:]
+		case word == "--key":
+			o.Keys, args = append(o.Keys, args[0]), args[1:]
+		case strings.HasPrefix(word, "-") || o.Only != "":
+			return o, fmt.Errorf("audit verify: %q is a word too many; accord help lists what there is", word)
+		default:
+			o.Only = word
+		}
+	}
+	return o, nil
 }

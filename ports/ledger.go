@@ -2,6 +2,7 @@ package ports
 
 import (
 	"context"
+	"time"
 
 	"accord/domain/consent"
 	"accord/domain/fault"
@@ -49,4 +50,73 @@ type KeyStore interface {
 	// start) under the current key, where they are not yet. It answers the last customer it has looked at, empty when
 	// there is none after it, and how many keys it has wrapped anew. Repeating it changes nothing more.
 	Rewrap(ctx context.Context, after preference.CustomerID, limit int) (last preference.CustomerID, rewrapped int, err error)
+}
+
+// SealedCheckpoint is one as it is stored and handed out.
+type SealedCheckpoint struct {
+	Number   int64 // 1, 2, 3 …
+	Size     int64
+	Root     consent.Hash
+	SealedAt time.Time
+	Note     string // the checkpoint, signed
+	Verifier string // what its signature is verified by
+}
+
+// Seals keeps the log of the chains' ends, and its checkpoints.
+type Seals interface {
+	// Seal adds the ends of the chains that have grown since the last checkpoint to the log, those of at most limit
+	// entries, and stores the checkpoint that sign makes of it, all in one transaction. It answers nil when nothing has
+	// grown, and more when not all of it is sealed. Whoever calls at the same time waits. sign must not write to the store,
+	// and may be called again.
+	Seal(ctx context.Context, limit int, now time.Time, sign func(size int64, root consent.Hash, at time.Time) (note, verifier string, err error)) (sealed *SealedCheckpoint, more bool, err error)
+
+	// Checkpoints lists them by number, after the given one.
+	Checkpoints(ctx context.Context, after int64, limit int) ([]SealedCheckpoint, error)
+
+	// SealState tells how far the sealing is.
+	SealState(ctx context.Context) (SealState, error)
+
+	// VerifySeals reads the whole log: that the roots of the claims are those of its leaves, that what the leaves seal is in
+	// the ledger still, and that every chain is sealed to its end or waits to be. Claims are checkpoints whose signatures
+	// were verified, the store's own or kept elsewhere, in any order.
+	VerifySeals(ctx context.Context, claims []Claim, found func(consent.Finding)) (leaves int64, err error)
+}
+
+// Claim is a checkpoint that somebody has.
+type Claim struct {
+	Where string // for findings
+	Size  int64
+	Root  consent.Hash
+}
+
+// SealState is how far the sealing is.
+type SealState struct {
+	Unsealed int64     // entries that no checkpoint covers yet
+	Last     time.Time // of the last checkpoint, zero when there is none
+}
+
+// Notary signs checkpoints, and hands them out.
+type Notary interface {
+	// Sign makes the checkpoint, and tells what verifies it.
+	Sign(size int64, root consent.Hash, at time.Time) (note, verifier string, err error)
+
+	// HandOut keeps checkpoints outside the database. Repeating it changes nothing. Errors: fault.Unavailable when it could
+	// not be done now.
+	HandOut(ctx context.Context, c []SealedCheckpoint) error
+
+	// HandedOut is the number of the last one handed out, 0 when there is none or nowhere to hand them out to.
+	HandedOut(ctx context.Context) (int64, error)
+}
+
+// LedgerUpkeep is what happens to the ledger by itself.
+type LedgerUpkeep interface {
+	// Seal makes checkpoints until everything is sealed, and hands out what was not yet. Repeating it changes nothing.
+	Seal(ctx context.Context) (Sealed, error)
+}
+
+// Sealed is what Seal has done.
+type Sealed struct {
+	Checkpoints int   `json:"checkpoints"`
+	Size        int64 `json:"size"` // of the log, 0 when nothing was sealed
+	HandedOut   int   `json:"handed_out"`
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -109,10 +111,21 @@ func pinned(image string) bool {
 
 // example fills in a setting; some have a form.
 func example(name string) string {
-	if name == "ACCORD_LEDGER_KEYS" {
+	switch name {
+	case "ACCORD_LEDGER_KEYS":
 		return "example:" + base64.StdEncoding.EncodeToString(make([]byte, 32))
+	case "ACCORD_CHECKPOINT_KEY":
+		return checkpointKey("example", make([]byte, ed25519.SeedSize))
 	}
 	return "example"
+}
+
+// checkpointKey spells a signing key as notes do: its name, a hash that tells it from others of that name, and what it is.
+func checkpointKey(name string, seed []byte) string {
+	const algorithm = 1 // ed25519
+	public := ed25519.NewKeyFromSeed(seed)[ed25519.SeedSize:]
+	sum := sha256.Sum256(append([]byte(name+"\n"+string(rune(algorithm))), public...))
+	return fmt.Sprintf("PRIVATE+KEY+%s+%x+%s", name, sum[:4], base64.StdEncoding.EncodeToString(append([]byte{algorithm}, seed...)))
 }
 
 // readSettings reads NAME=value lines.

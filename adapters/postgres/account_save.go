@@ -119,6 +119,7 @@ func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) e
 func appendLink(w *writes, l consent.Link) {
 	w.one(`INSERT INTO ledger (chain, seq, form, operation_id, event, at, body, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		l.Chain, l.Seq, int16(l.Form), l.Operation, string(l.Event), l.At, l.Body, l.Prev[:], l.Hash[:])
+	w.one(`INSERT INTO ledger_growth (chain, seq) VALUES (?, ?)`, l.Chain, l.Seq)
 }
 
 func saveCustomer(w *writes, was, is preference.Standing, version string) error {

@@ -233,7 +233,7 @@ func (v *verification) outside(tx *gorm.DB, only string) error {
 		err := rows.Scan(&f.Problem)
 		v.found(f)
 		return err
-	}, `WITH guarded AS (SELECT t.name, g.tgname, g.tgenabled FROM unnest(ARRAY['ledger', 'erased_chains']) t(name)
+	}, `WITH guarded AS (SELECT t.name, g.tgname, g.tgenabled FROM unnest(ARRAY['ledger', 'erased_chains', 'ledger_leaves', 'ledger_tree', 'ledger_checkpoints']) t(name)
 			LEFT JOIN pg_trigger g ON g.tgrelid = t.name::regclass AND NOT g.tgisinternal)
 		SELECT 'the ledger is not protected: trigger ' || tgname || ' is not always on' FROM guarded WHERE tgenabled <> 'A'
 		UNION ALL SELECT 'the ledger is not protected: a trigger of ' || name || ' is missing' FROM guarded GROUP BY name HAVING count(tgname) < 2`)

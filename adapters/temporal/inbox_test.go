@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,12 +25,13 @@ import (
 	"accord/ports"
 	"accord/ports/mocks"
 	"accord/workflows/inbox"
+	"accord/workflows/ledger"
 )
 
 // record writes the histories for workflows/inbox's replay tests:
 //
 //	go test ./adapters/temporal -run TestTheInboxOnARealServer -record v1
-var record = flag.String("record", "", "write the histories of this test's runs to workflows/inbox/testdata, with this release in their names")
+var record = flag.String("record", "", "write the histories of this test's runs to the testdata of the workflows, with this release in their names")
 
 func TestMain(m *testing.M) { stacktest.Main(m) }
 
@@ -43,7 +45,7 @@ func TestTheInboxOnARealServer(t *testing.T) {
 	t.Cleanup(cancel)
 	require.NoError(t, c.Setup(ctx))
 	require.NoError(t, c.Setup(ctx), "repeating it changes nothing")
-	for id, every := range map[string]time.Duration{inbox.PullSchedule: 20 * time.Second, inbox.CleanUpSchedule: 10 * time.Minute} {
+	for id, every := range map[string]time.Duration{inbox.PullSchedule: 20 * time.Second, ledger.SealSchedule: time.Minute, inbox.CleanUpSchedule: 10 * time.Minute} {
 		s, err := c.Client().ScheduleClient().GetHandle(ctx, id).Describe(ctx)
 		require.NoError(t, err)
 		require.Equal(t, every, s.Schedule.Spec.Intervals[0].Every)
@@ -72,6 +74,9 @@ func TestTheInboxOnARealServer(t *testing.T) {
 	looks := time.Now()
 	w := worker.New(c.Client(), inbox.TaskQueue, worker.Options{MaxConcurrentActivityExecutionSize: 1, DisableRegistrationAliasing: true})
 	inbox.Register(w, &inbox.Activities{Upkeep: upkeep, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { looks = looks.Add(time.Minute); return looks }})
+	sealer := mocks.NewMockLedgerUpkeep(gomock.NewController(t))
+	sealer.EXPECT().Seal(gomock.Any()).Return(ports.Sealed{Checkpoints: 1, Size: 7}, nil).AnyTimes()
+	ledger.Register(w, &ledger.Activities{Upkeep: sealer})
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
 
@@ -101,8 +106,8 @@ func TestTheInboxOnARealServer(t *testing.T) {
 	require.NoError(t, c.Client().GetWorkflow(ctx, inbox.DeliveryID(message), "").Get(ctx, &out))
 	require.Zero(t, out.Done)
 
-	for name, in := range map[string]any{inbox.PullWorkflow: inbox.PullInput{}, inbox.CleanUpWorkflow: inbox.CleanUpInput{}} {
-		id := map[string]string{inbox.PullWorkflow: "pulled", inbox.CleanUpWorkflow: "cleaned-up"}[name]
+	for name, in := range map[string]any{inbox.PullWorkflow: inbox.PullInput{}, inbox.CleanUpWorkflow: inbox.CleanUpInput{}, ledger.SealWorkflow: ledger.SealInput{}} {
+		id := map[string]string{inbox.PullWorkflow: "pulled", inbox.CleanUpWorkflow: "cleaned-up", ledger.SealWorkflow: "sealed"}[name]
 		started, err := c.Client().ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: inbox.TaskQueue}, name, in)
 		require.NoError(t, err)
 		require.NoError(t, started.Get(ctx, nil))
@@ -123,7 +128,8 @@ func keep(t *testing.T, c client.Client, name, id string) {
 	}
 	raw, err := temporalproto.CustomJSONMarshalOptions{Indent: " "}.Marshal(history)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join("../../workflows/inbox/testdata", name+"-"+*record+".json"), raw, 0o644))
+	of, _, _ := strings.Cut(history.GetEvents()[0].GetWorkflowExecutionStartedEventAttributes().GetWorkflowType().GetName(), ".")
+	require.NoError(t, os.WriteFile(filepath.Join("../../workflows", of, "testdata", name+"-"+*record+".json"), raw, 0o644))
 }
 
 func TestADeliveryThatCanNotBeStartedIsForTheSweep(t *testing.T) {

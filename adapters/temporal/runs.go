@@ -33,6 +33,8 @@ type Config struct {
 	PullEvery time.Duration
 	// ReconcileEvery is how often somebody looks who is to be compared with the targets; default 30 s.
 	ReconcileEvery time.Duration
+	// SealEvery bounds how long what was added to the ledger waits for a checkpoint; 0 for a minute.
+	SealEvery time.Duration
 	// Keys encrypt what Temporal keeps: the first encrypts, all of them decrypt. None leaves it readable.
 	Keys    []Key
 	Logger  *slog.Logger
@@ -59,6 +61,9 @@ func Connect(cfg Config) (*Connection, error) {
 	}
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = 5 * time.Second
+	}
+	if cfg.SealEvery == 0 {
+		cfg.SealEvery = defaultSealEvery
 	}
 	if cfg.PullEvery == 0 {
 		cfg.PullEvery = defaultPullEvery

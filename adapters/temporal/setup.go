@@ -37,6 +37,9 @@ func (c *Connection) Setup(ctx context.Context) error {
 	if err := c.reconciliationSchedule(ctx); err != nil {
 		return fmt.Errorf("reconciliation's schedule: %w", err)
 	}
+	if err := c.ledgerSchedule(ctx); err != nil {
+		return fmt.Errorf("the ledger's schedule: %w", err)
+	}
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"accord/adapters/auth"
+	"accord/adapters/checkpoint"
 	"accord/adapters/devstack"
 	"accord/app/systemtest/process"
 )
@@ -127,14 +128,19 @@ func (s *stack) servers(ctx context.Context) (err error) {
 // configure settles the environment of every part, and brings the database up to date.
 func (s *stack) configure(ctx context.Context) error {
 	s.apis = []string{"http://" + freeAddr(), "http://" + freeAddr()}
+	signing, err := checkpoint.NewKey("accord.chaos")
+	if err != nil {
+		return err
+	}
 	s.env = append(os.Environ(),
-		"ACCORD_DATABASE_URL="+s.postgres.url(), "ACCORD_LEDGER_KEYS=chaos:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "ACCORD_TEMPORAL_ADDRESS="+s.temporal.address(), "ACCORD_SANDBOX_ADDR="+s.sandbox,
+		"ACCORD_LEDGER_KEYS=chaos:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "ACCORD_CHECKPOINT_KEY="+signing,
+		"ACCORD_DATABASE_URL="+s.postgres.url(), "ACCORD_TEMPORAL_ADDRESS="+s.temporal.address(), "ACCORD_SANDBOX_ADDR="+s.sandbox,
 		"ACCORD_SANDBOX_STATE="+filepath.Join(s.state, "sandbox.journal"),
 		"ACCORD_JWT_JWKS_URL="+s.jwks.URL, "ACCORD_JWT_ISSUER="+auth.DevIssuerName, "ACCORD_JWT_AUDIENCE="+auth.DevAudience,
 		// Short, so that changes end both ways and much happens in little time.
 		"ACCORD_VENDOR_TIMEOUT=3s", "ACCORD_GRANT_BUDGET=20s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=info",
 		"ACCORD_INBOX_PULL_EVERY=5s", "ACCORD_INBOX_OWN_TTL=10s")
-	_, err := s.accord(ctx, s.env, "migrate")
+	_, err = s.accord(ctx, s.env, "migrate")
 	return err
 }
 

@@ -82,13 +82,14 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 		return c, err
 	}
 	c.temporal, err = temporal.Connect(temporal.Config{Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, UIAddress: cfg.TemporalUI,
-		PullEvery: cfg.Inbox.PullEvery, ReconcileEvery: cfg.Reconciliation.Every, Keys: keys, Logger: log, Tracer: c.tracing.Tracer("temporal"),
+		PullEvery: cfg.Inbox.PullEvery, ReconcileEvery: cfg.Reconciliation.Every, SealEvery: cfg.CheckpointEvery, Keys: keys, Logger: log, Tracer: c.tracing.Tracer("temporal"),
 		Started: c.metrics.changes.started, Metrics: library})
 	if err != nil {
 		return c, err
 	}
 	c.metrics.watchOperations(c.db)
 	c.metrics.watchRounds(c.db)
+	c.metrics.watchSeals(c.db)
 	c.metrics.registry.MustRegister(collectors.NewDBStatsCollector(c.db.Pool(), "accord"))
 	c.measures = measures.New(measures.Config{Store: c.db, Catalogue: catalogue, Now: time.Now, Logger: log})
 	return c, c.openInbox()

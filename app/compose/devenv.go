@@ -26,6 +26,8 @@ func (d *dev) writeEnv(api net.Listener) error {
 		{"ACCORD_TEMPORAL_UI_URL", d.cfg.TemporalUI},
 		{"ACCORD_TEMPORAL_KEYS", d.cfg.TemporalKeys.Reveal()},
 		{"ACCORD_LEDGER_KEYS", d.cfg.LedgerKeys.Reveal()},
+		{"ACCORD_CHECKPOINT_KEY", d.cfg.CheckpointKey.Reveal()},
+		{"ACCORD_CHECKPOINT_DIR", d.cfg.CheckpointDir},
 		{"ACCORD_JWT_JWKS_URL", "http://" + api.Addr().String() + "/dev/jwks.json"},
 		{"ACCORD_JWT_ISSUER", auth.DevIssuerName},
 		{"ACCORD_JWT_AUDIENCE", auth.DevAudience},
@@ -45,7 +47,8 @@ func joinDev(cfg config.Config) config.Config {
 	if cfg.DatabaseURL != "" || err != nil {
 		return cfg
 	}
-	for name, field := range map[string]*config.Secret{"ACCORD_DATABASE_URL": &cfg.DatabaseURL, "ACCORD_LEDGER_KEYS": &cfg.LedgerKeys} {
+	for name, field := range map[string]*config.Secret{"ACCORD_DATABASE_URL": &cfg.DatabaseURL, "ACCORD_LEDGER_KEYS": &cfg.LedgerKeys,
+		"ACCORD_CHECKPOINT_KEY": &cfg.CheckpointKey} {
 		_, rest, found := strings.Cut(string(raw), "export "+name+"='")
 		value, _, closed := strings.Cut(rest, "'")
 		if found && closed && *field == "" {

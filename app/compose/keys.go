@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"accord/adapters/checkpoint"
 	"accord/adapters/keyring"
 	"accord/adapters/temporal"
 	"accord/app/config"
@@ -54,6 +55,8 @@ func ledgerKeys(cfg config.Config) (ports.ChainKeys, error) {
 const (
 	devTemporalKeysFile = "temporal-keys"
 	devLedgerKeysFile   = "ledger-keys"
+	devCheckpointFile   = "checkpoint-key"
+	devCheckpoints      = "checkpoints"
 )
 
 func newKey(name string) string {
@@ -95,6 +98,7 @@ func devSecrets(cfg *config.Config) error {
 	}{
 		{&cfg.TemporalKeys, devTemporalKeysFile, func() (string, error) { return newKey("dev"), nil }},
 		{&cfg.LedgerKeys, devLedgerKeysFile, func() (string, error) { return newKey("dev"), nil }},
+		{&cfg.CheckpointKey, devCheckpointFile, func() (string, error) { return checkpoint.NewKey("accord.dev") }},
 	} {
 		if *s.setting != "" {
 			continue
@@ -104,7 +108,19 @@ func devSecrets(cfg *config.Config) error {
 			return fmt.Errorf("ACCORD_STATE_DIR: %w", err)
 		}
 	}
+	if cfg.CheckpointDir == "" {
+		cfg.CheckpointDir = filepath.Join(cfg.StateDir, devCheckpoints)
+	}
 	return nil
+}
+
+// notary signs the ledger's checkpoints.
+func (c *core) notary() (checkpoint.Notary, error) {
+	signer, err := checkpoint.NewSigner(c.cfg.CheckpointKey.Reveal())
+	if err != nil {
+		return checkpoint.Notary{}, fmt.Errorf("ACCORD_CHECKPOINT_KEY %w", err)
+	}
+	return checkpoint.Notary{Signer: signer, Folder: c.cfg.CheckpointDir}, nil
 }
 
 // rewrapBatch is how many customers are locked at once.
@@ -131,8 +147,16 @@ func KeysRewrap(ctx context.Context, cfg config.Config, log *slog.Logger, out io
 	return errors.Join(err, db.Close())
 }
 
-// KeysNew prints fresh values of the settings that are keys.
+// KeysNew prints fresh values of the settings that are keys, and what the checkpoints of that key are verified by.
 func KeysNew(out io.Writer, now time.Time) error {
-	_, err := fmt.Fprintf(out, "ACCORD_LEDGER_KEYS=%s\n", newKey(now.UTC().Format("2006-01")))
+	private, err := checkpoint.NewKey("accord")
+	if err != nil {
+		return err
+	}
+	signer, err := checkpoint.NewSigner(private)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "ACCORD_LEDGER_KEYS=%s\nACCORD_CHECKPOINT_KEY=%s\n# its public key: %s\n", newKey(now.UTC().Format("2006-01")), private, signer.Verifier())
 	return err
 }

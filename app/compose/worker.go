@@ -12,8 +12,10 @@ import (
 
 	httpapi "accord/adapters/http"
 	"accord/app/config"
+	sealing "accord/app/ledger"
 	"accord/ports"
 	"accord/workflows/inbox"
+	"accord/workflows/ledger"
 	upkeep "accord/workflows/metrics"
 	"accord/workflows/preferences"
 	"accord/workflows/reconciliation"
@@ -21,7 +23,7 @@ import (
 
 // Worker runs the saga until ctx ends, then lets running steps finish. It waits for Temporal as long as it takes.
 func Worker(ctx context.Context, cfg config.Config, log *slog.Logger) error {
-	if err := cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedLedgerKeys, config.NeedVendors); err != nil {
+	if err := cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedLedgerKeys, config.NeedCheckpointKey, config.NeedVendors); err != nil {
 		return err
 	}
 	c, err := openCore(ctx, named(cfg, "accord-worker"), log)
@@ -58,6 +60,10 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	}
 	acts := &preferences.Activities{Accounts: c.accounts, Operations: c.db, Steps: c.db, Outcomes: c.db, Erasures: c.db, Runs: c.temporal, Restarts: c.temporal.Restarts(), Targets: systems,
 		Catalogue: c.catalogue, Now: time.Now, NewID: newOperationID, Logger: c.log}
+	notary, err := c.notary()
+	if err != nil {
+		return err
+	}
 	if err := c.untilTemporalAnswers(ctx); err != nil {
 		return nil // asked to stop while waiting
 	}
@@ -70,6 +76,7 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	service := c.service()
 	defer service.Close()
 	reconciliation.Register(own, &reconciliation.Activities{Upkeep: c.reconciliation(service, systems)})
+	ledger.Register(own, &ledger.Activities{Upkeep: &sealing.Sealer{Seals: c.db, Notary: notary, Now: time.Now}})
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)
 	}

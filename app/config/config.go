@@ -58,6 +58,16 @@ type Config struct {
 	// the others still open what they have wrapped; `accord keys rewrap` makes an old one superfluous (docs/audit.md). What
 	// is in the ledger can't be read without them: keep a copy apart from the database. The development stack makes one.
 	LedgerKeys Secret `env:"ACCORD_LEDGER_KEYS"`
+	// Key that signs the ledger's checkpoints, as `accord keys new` prints it. Only a worker needs it; the development stack
+	// makes one.
+	CheckpointKey Secret `env:"ACCORD_CHECKPOINT_KEY"`
+	// Public keys that `accord audit verify` trusts as well, separated by commas: those of keys that signed before.
+	CheckpointVerifiers []string `env:"ACCORD_CHECKPOINT_VERIFIERS"`
+	// Folder where a worker keeps a copy of each checkpoint; empty for none. Best on other ground than the database's: who has
+	// one can tell if what was sealed by then was changed since, even by the database's owner. The development stack has one.
+	CheckpointDir string `env:"ACCORD_CHECKPOINT_DIR"`
+	// How often what was added to the ledger is sealed by a checkpoint.
+	CheckpointEvery time.Duration `env:"ACCORD_CHECKPOINT_EVERY" envDefault:"1m"`
 	// How much of a client's network address the ledger keeps: none, truncated (IPv4 to /24, IPv6 to /48) or full.
 	AuditAddress string `env:"ACCORD_AUDIT_ADDRESS" envDefault:"truncated"`
 	// Proxies that are believed who the client is (X-Forwarded-For): networks such as 10.0.0.0/8, separated by commas.
@@ -271,6 +281,7 @@ const (
 	NeedTokens
 	NeedVendors
 	NeedLedgerKeys
+	NeedCheckpointKey
 )
 
 // Validate checks what a command needs, and everything that has a form. All problems are reported together.
@@ -296,6 +307,8 @@ func (c Config) Validate(needs ...Need) error {
 			required("ACCORD_JWT_AUDIENCE", c.JWTAudience)
 		case NeedLedgerKeys:
 			required("ACCORD_LEDGER_KEYS", c.LedgerKeys.Reveal())
+		case NeedCheckpointKey:
+			required("ACCORD_CHECKPOINT_KEY", c.CheckpointKey.Reveal())
 		case NeedVendors:
 			c.Vendors.required(required)
 			c.mappings(bad)
@@ -367,6 +380,9 @@ func (c Config) Validate(needs ...Need) error {
 func (c Config) audit(bad func(setting, format string, args ...any)) {
 	if _, err := c.KeysOfLedger(); err != nil {
 		bad("ACCORD_LEDGER_KEYS", "%v", err)
+	}
+	if c.CheckpointEvery < time.Second {
+		bad("ACCORD_CHECKPOINT_EVERY", "must be at least 1s, not %s", c.CheckpointEvery)
 	}
 	if !slices.Contains([]string{"none", "truncated", "full"}, c.AuditAddress) {
 		bad("ACCORD_AUDIT_ADDRESS", "must be none, truncated or full, not %q", c.AuditAddress)

@@ -51,7 +51,7 @@ func TestAnyRequestGetsAnAnswerOfTheContract(t *testing.T) {
 	}
 	wg.Wait()
 	f.report(t)
-	require.NoError(t, compose.AuditVerify(t.Context(), s.cfg, quiet(t), "", os.Stderr), "whatever was asked, the ledger holds")
+	require.NoError(t, compose.AuditVerify(t.Context(), s.cfg, quiet(t), compose.AuditOptions{}, os.Stderr), "whatever was asked, the ledger holds")
 }
 
 // contractFuzz is what the callers share.

@@ -76,7 +76,7 @@ func startProcesses(t *testing.T) *processes {
 	p.startServers(t)
 	p.env = append(os.Environ(), "ACCORD_HTTP_ADDR="+api, "ACCORD_SANDBOX_ADDR="+sandbox,
 		"ACCORD_SANDBOX_STATE="+filepath.Join(dir, "sandbox.journal"),
-		"ACCORD_DATABASE_URL="+p.postgres.URL(), "ACCORD_LEDGER_KEYS="+ledgerKey, "ACCORD_TEMPORAL_ADDRESS="+p.temporal.Address(),
+		"ACCORD_DATABASE_URL="+p.postgres.URL(), "ACCORD_LEDGER_KEYS="+ledgerKey, "ACCORD_CHECKPOINT_KEY="+checkpointKey(), "ACCORD_TEMPORAL_ADDRESS="+p.temporal.Address(),
 		"ACCORD_JWT_JWKS_URL="+jwks.URL, "ACCORD_JWT_ISSUER="+auth.DevIssuerName, "ACCORD_JWT_AUDIENCE="+auth.DevAudience,
 		// Long enough that a held call is still in flight when the victim is killed, however slow the machine.
 		"ACCORD_VENDOR_TIMEOUT=8s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=debug")

@@ -9,12 +9,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"accord/adapters/auth"
+	"accord/adapters/checkpoint"
 	"accord/adapters/devstack/stacktest"
 	"accord/adapters/postgres"
 	"accord/app/compose"
@@ -72,6 +74,7 @@ func configure(t *testing.T) config.Config {
 		return postgres.Migrate(context.Background(), url, func(string, ...any) {})
 	})
 	cfg.DatabaseURL, cfg.LedgerKeys = config.Secret(url), ledgerKey
+	cfg.CheckpointKey = config.Secret(checkpointKey())
 	cfg.TemporalAddress, cfg.TemporalNamespace = stacktest.TemporalNamespace(t)
 	cfg.HTTPAddr, cfg.SandboxAddr = freeAddr(t), freeAddr(t)
 	cfg.SandboxApplyDelay = 3 * time.Millisecond
@@ -83,6 +86,15 @@ func configure(t *testing.T) config.Config {
 
 // ledgerKey wraps the ledger's data keys in every test.
 const ledgerKey = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+// checkpointKey signs checkpoints in every test.
+var checkpointKey = sync.OnceValue(func() string {
+	key, err := checkpoint.NewKey("accord.test")
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
 
 // background runs a part until the test ends, and fails the test when the part does.
 func background(t *testing.T, part func(context.Context) error) {

@@ -10,6 +10,7 @@ import (
 	ports "accord/ports"
 	context "context"
 	reflect "reflect"
+	time "time"
 
 	gomock "github.com/golang/mock/gomock"
 )
@@ -171,4 +172,194 @@ func (m *MockKeyStore) Rewrap(ctx context.Context, after preference.CustomerID, 
 func (mr *MockKeyStoreMockRecorder) Rewrap(ctx, after, limit interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Rewrap", reflect.TypeOf((*MockKeyStore)(nil).Rewrap), ctx, after, limit)
+}
+
+// MockSeals is a mock of Seals interface.
+type MockSeals struct {
+	ctrl     *gomock.Controller
+	recorder *MockSealsMockRecorder
+}
+
+// MockSealsMockRecorder is the mock recorder for MockSeals.
+type MockSealsMockRecorder struct {
+	mock *MockSeals
+}
+
+// NewMockSeals creates a new mock instance.
+func NewMockSeals(ctrl *gomock.Controller) *MockSeals {
+	mock := &MockSeals{ctrl: ctrl}
+	mock.recorder = &MockSealsMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockSeals) EXPECT() *MockSealsMockRecorder {
+	return m.recorder
+}
+
+// Checkpoints mocks base method.
+func (m *MockSeals) Checkpoints(ctx context.Context, after int64, limit int) ([]ports.SealedCheckpoint, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Checkpoints", ctx, after, limit)
+	ret0, _ := ret[0].([]ports.SealedCheckpoint)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Checkpoints indicates an expected call of Checkpoints.
+func (mr *MockSealsMockRecorder) Checkpoints(ctx, after, limit interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Checkpoints", reflect.TypeOf((*MockSeals)(nil).Checkpoints), ctx, after, limit)
+}
+
+// Seal mocks base method.
+func (m *MockSeals) Seal(ctx context.Context, limit int, now time.Time, sign func(int64, consent.Hash, time.Time) (string, string, error)) (*ports.SealedCheckpoint, bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Seal", ctx, limit, now, sign)
+	ret0, _ := ret[0].(*ports.SealedCheckpoint)
+	ret1, _ := ret[1].(bool)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// Seal indicates an expected call of Seal.
+func (mr *MockSealsMockRecorder) Seal(ctx, limit, now, sign interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Seal", reflect.TypeOf((*MockSeals)(nil).Seal), ctx, limit, now, sign)
+}
+
+// SealState mocks base method.
+func (m *MockSeals) SealState(ctx context.Context) (ports.SealState, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "SealState", ctx)
+	ret0, _ := ret[0].(ports.SealState)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// SealState indicates an expected call of SealState.
+func (mr *MockSealsMockRecorder) SealState(ctx interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SealState", reflect.TypeOf((*MockSeals)(nil).SealState), ctx)
+}
+
+// VerifySeals mocks base method.
+func (m *MockSeals) VerifySeals(ctx context.Context, claims []ports.Claim, found func(consent.Finding)) (int64, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "VerifySeals", ctx, claims, found)
+	ret0, _ := ret[0].(int64)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// VerifySeals indicates an expected call of VerifySeals.
+func (mr *MockSealsMockRecorder) VerifySeals(ctx, claims, found interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "VerifySeals", reflect.TypeOf((*MockSeals)(nil).VerifySeals), ctx, claims, found)
+}
+
+// MockNotary is a mock of Notary interface.
+type MockNotary struct {
+	ctrl     *gomock.Controller
+	recorder *MockNotaryMockRecorder
+}
+
+// MockNotaryMockRecorder is the mock recorder for MockNotary.
+type MockNotaryMockRecorder struct {
+	mock *MockNotary
+}
+
+// NewMockNotary creates a new mock instance.
+func NewMockNotary(ctrl *gomock.Controller) *MockNotary {
+	mock := &MockNotary{ctrl: ctrl}
+	mock.recorder = &MockNotaryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockNotary) EXPECT() *MockNotaryMockRecorder {
+	return m.recorder
+}
+
+// HandOut mocks base method.
+func (m *MockNotary) HandOut(ctx context.Context, c []ports.SealedCheckpoint) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "HandOut", ctx, c)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// HandOut indicates an expected call of HandOut.
+func (mr *MockNotaryMockRecorder) HandOut(ctx, c interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "HandOut", reflect.TypeOf((*MockNotary)(nil).HandOut), ctx, c)
+}
+
+// HandedOut mocks base method.
+func (m *MockNotary) HandedOut(ctx context.Context) (int64, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "HandedOut", ctx)
+	ret0, _ := ret[0].(int64)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// HandedOut indicates an expected call of HandedOut.
+func (mr *MockNotaryMockRecorder) HandedOut(ctx interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "HandedOut", reflect.TypeOf((*MockNotary)(nil).HandedOut), ctx)
+}
+
+// Sign mocks base method.
+func (m *MockNotary) Sign(size int64, root consent.Hash, at time.Time) (string, string, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Sign", size, root, at)
+	ret0, _ := ret[0].(string)
+	ret1, _ := ret[1].(string)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// Sign indicates an expected call of Sign.
+func (mr *MockNotaryMockRecorder) Sign(size, root, at interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Sign", reflect.TypeOf((*MockNotary)(nil).Sign), size, root, at)
+}
+
+// MockLedgerUpkeep is a mock of LedgerUpkeep interface.
+type MockLedgerUpkeep struct {
+	ctrl     *gomock.Controller
+	recorder *MockLedgerUpkeepMockRecorder
+}
+
+// MockLedgerUpkeepMockRecorder is the mock recorder for MockLedgerUpkeep.
+type MockLedgerUpkeepMockRecorder struct {
+	mock *MockLedgerUpkeep
+}
+
+// NewMockLedgerUpkeep creates a new mock instance.
+func NewMockLedgerUpkeep(ctrl *gomock.Controller) *MockLedgerUpkeep {
+	mock := &MockLedgerUpkeep{ctrl: ctrl}
+	mock.recorder = &MockLedgerUpkeepMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockLedgerUpkeep) EXPECT() *MockLedgerUpkeepMockRecorder {
+	return m.recorder
+}
+
+// Seal mocks base method.
+func (m *MockLedgerUpkeep) Seal(ctx context.Context) (ports.Sealed, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Seal", ctx)
+	ret0, _ := ret[0].(ports.Sealed)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Seal indicates an expected call of Seal.
+func (mr *MockLedgerUpkeepMockRecorder) Seal(ctx interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Seal", reflect.TypeOf((*MockLedgerUpkeep)(nil).Seal), ctx)
 }
