@@ -98,12 +98,7 @@ func install(t *testing.T, environ map[string]string) *installed {
 	c, err := openCore(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.close()) })
-	_, raw, err := ed25519.GenerateKey(nil)
-	require.NoError(t, err)
-	key, err := jwk.Import(raw)
-	require.NoError(t, err)
-	require.NoError(t, errors.Join(key.Set(jwk.KeyIDKey, "test"), key.Set(jwk.AlgorithmKey, jwa.EdDSA())))
-	in := &installed{t: t, c: c, key: key}
+	in := &installed{t: t, c: c, key: signingKey(t)}
 	in.service = preferences.New(preferences.Config{Accounts: c.db, Operations: c.db, Ledger: c.db, Outcomes: c.db, Runs: noRuns{},
 		Catalogue: c.catalogue, GrantBudget: time.Minute, Now: time.Now, NewID: newOperationID, Logger: c.log})
 	t.Cleanup(in.service.Close)
@@ -117,6 +112,16 @@ func install(t *testing.T, environ map[string]string) *installed {
 	in.handler, err = c.handler(in.service, streams, signals, auth.NewCache(verifier, in), nil)
 	require.NoError(t, err)
 	return in
+}
+
+func signingKey(t *testing.T) jwk.Key {
+	t.Helper()
+	_, raw, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	key, err := jwk.Import(raw)
+	require.NoError(t, err)
+	require.NoError(t, errors.Join(key.Set(jwk.KeyIDKey, "test"), key.Set(jwk.AlgorithmKey, jwa.EdDSA())))
+	return key
 }
 
 // token for a subject. change makes it worse.
