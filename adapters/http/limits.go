@@ -68,13 +68,20 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// address of the caller: the connection's. Of IPv6 it is the network, since a home has one of its own.
-func address(r *http.Request) netip.Addr {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
+// address of the caller: the connection's, unless a proxy that is trusted names another. Of IPv6 it is the network, since a
+// home has one of its own.
+func address(g *gin.Context) netip.Addr {
+	from, err := netip.ParseAddrPort(g.Request.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}
 	}
-	a := from.Addr().Unmap().WithZone("")
+	a := from.Addr()
+	if len(g.Request.Header["X-Forwarded-For"]) > 0 || len(g.Request.Header["X-Real-Ip"]) > 0 { // else nobody need be asked
+		if a, err = netip.ParseAddr(g.ClientIP()); err != nil {
+			return netip.Addr{}
+		}
+	}
+	a = a.Unmap().WithZone("")
 	if a.Is6() {
 		if network, err := a.Prefix(64); err == nil {
 			return network.Addr()
@@ -94,7 +101,7 @@ func (s *server) limit(g *gin.Context) {
 	case x.route != nil && x.route.id == eventsOperation && l.events != nil:
 		key := viewerKey{customer: x.customer}
 		if x.customer == "" {
-			key.address = address(g.Request)
+			key.address = address(g)
 		}
 		counted(g, l.events, key, true)
 	case x.changes():
@@ -111,7 +118,7 @@ func (s *server) limit(g *gin.Context) {
 		counted(g, l.links, g.Param("token"), true)
 	default:
 		// What anonymous callers get may be kept by caches, in which one caller's count has no place.
-		counted(g, l.addresses, address(g.Request), false)
+		counted(g, l.addresses, address(g), false)
 	}
 }
 
@@ -126,7 +133,7 @@ func (x *exchange) changes() bool { return x.route != nil && x.route.changes && 
 
 // limitFailure counts a call with credentials that are none, and reports that it has answered.
 func (s *server) limitFailure(g *gin.Context) (answered bool) {
-	counted(g, s.limits.addresses, address(g.Request), false)
+	counted(g, s.limits.addresses, address(g), false)
 	return g.IsAborted()
 }
 

@@ -70,6 +70,21 @@ func TestAnonymousCallersAreLimitedByAddress(t *testing.T) {
 	a.from("192.0.2.1:1000", "GET", "/v1/inbox", "ada").is(200) // the signed-in neighbours are not
 }
 
+func TestAProxyIsBelievedWhenItIsTrusted(t *testing.T) {
+	t.Parallel()
+	ask := func(a *api, from, client string) int {
+		req := httptest.NewRequest("GET", "/v1/inbox", nil)
+		req.RemoteAddr = from
+		req.Header.Set("X-Forwarded-For", client)
+		return a.send(req).status
+	}
+	trusting := newAPI(t, limited(RateLimits{Address: scarce(1)}), func(c *Config) { c.Proxies = []string{"10.0.0.0/8"} })
+	require.Equal(t, []int{200, 200, 429}, []int{ask(trusting, "10.0.0.1:1", "192.0.2.1"), ask(trusting, "10.0.0.1:1", "192.0.2.2"), ask(trusting, "10.0.0.2:1", "192.0.2.1")})
+	require.Equal(t, []int{200, 429}, []int{ask(trusting, "192.0.2.9:1", "192.0.2.3"), ask(trusting, "192.0.2.9:1", "192.0.2.4")}, "anybody else is who they are")
+	wary := newAPI(t, limited(RateLimits{Address: scarce(1)}))
+	require.Equal(t, []int{200, 429}, []int{ask(wary, "10.0.0.1:1", "192.0.2.1"), ask(wary, "10.0.0.1:1", "192.0.2.2")})
+}
+
 func TestTokensThatAreNoneAreCountedAgainstTheAddress(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, limited(RateLimits{Address: scarce(3)}))
