@@ -50,9 +50,18 @@ func checkSettings(ctx context.Context, dir string, project *types.Project) erro
 
 // checkNames refuses a setting that the program does not have: it would be ignored in silence.
 func checkNames(dir string) error {
-	known, err := knownSettings(filepath.Join(dir, "app", "config", "config.go"))
+	known := map[string]bool{}
+	sources, err := filepath.Glob(filepath.Join(dir, "app", "config", "*.go"))
 	if err != nil {
 		return err
+	}
+	for _, source := range sources {
+		if err := knownSettings(source, known); err != nil {
+			return err
+		}
+	}
+	if len(known) == 0 {
+		return errors.New("app/config: no setting found")
 	}
 	var problems []error
 	for _, file := range []string{"docker-compose.yml", ".env.example", "Dockerfile"} {
@@ -72,12 +81,11 @@ func checkNames(dir string) error {
 }
 
 // knownSettings reads the names off the tags of the configuration's fields.
-func knownSettings(path string) (map[string]bool, error) {
+func knownSettings(path string, known map[string]bool) error {
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	known := map[string]bool{}
 	ast.Inspect(file, func(n ast.Node) bool {
 		if field, is := n.(*ast.Field); is && field.Tag != nil {
 			if tag, err := strconv.Unquote(field.Tag.Value); err == nil {
@@ -87,10 +95,8 @@ func knownSettings(path string) (map[string]bool, error) {
 		}
 		return true
 	})
-	if delete(known, ""); len(known) == 0 {
-		return nil, fmt.Errorf("%s: no setting found", path)
-	}
-	return known, nil
+	delete(known, "")
+	return nil
 }
 
 // checkCommand runs a service's command under the service's own settings, all but the database's. The program reports

@@ -60,7 +60,8 @@ func joinDev(cfg config.Config) config.Config {
 
 // SandboxEnv prints the settings that point the API and a worker at a sandbox, for a shell to read.
 func SandboxEnv(cfg config.Config) string {
-	return exports(vendorEnv(WithSandboxVendors(config.Config{SandboxAddr: cfg.SandboxAddr})))
+	lines := vendorEnv(WithSandboxVendors(config.Config{SandboxAddr: cfg.SandboxAddr}))
+	return exports(slices.DeleteFunc(lines, func(l [2]string) bool { return l[1] == "" })) // such as topics, of which there are none
 }
 
 func vendorEnv(cfg config.Config) [][2]string {

@@ -137,7 +137,7 @@ Settings come from the environment. A command checks what it needs at its start 
 | setting | default | what it is |
 |---|---|---|
 `)
-	for _, source := range []string{"config.go", "security.go"} {
+	for _, source := range []string{"config.go", "email.go", "reconciliation.go", "security.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.ParseComments)
 		require.NoError(t, err)
 		ast.Inspect(file, describe(t, &b))

@@ -41,7 +41,7 @@ func newWorld(t *testing.T, confirm time.Duration) *world {
 	catalogue, err = catalogue.WithEmail(confirm, preference.Topic{Key: "offers", Title: "Offers"})
 	require.NoError(t, err)
 	w := &world{t: t, now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), catalogue: catalogue, sealed: map[string]ports.Link{},
-		standing: preference.Standing{Preferences: preference.Defaults(ada, catalogue)}}
+		standing: preference.Standing{Preferences: preference.Defaults(ada, catalogue), Chain: consent.Chain{ID: "ch_ada", Key: consent.Key{1}}}}
 	w.Service = email.New(email.Config{Accounts: w, Preferences: w, Tokens: w, Catalogue: catalogue, PublicURL: "https://mail.example/",
 		Now: func() time.Time { return w.now }})
 	return w
