@@ -140,6 +140,8 @@ func (db *DB) forgetPerson(tx *gorm.DB, customer preference.CustomerID) error {
 		{`DELETE FROM operation_targets WHERE operation_id IN (SELECT id FROM operations WHERE customer_id = ?)`, []any{id}},
 		{`DELETE FROM operations WHERE customer_id = ?`, []any{id}},
 		{`DELETE FROM device_tokens WHERE customer_id = ?`, []any{id}},
+		{`DELETE FROM gpc_signals WHERE customer_id = ?`, []any{id}},
+		{`DELETE FROM reconciliation_due WHERE customer_id = ?`, []any{id}},
 		{`DELETE FROM customers WHERE id = ?`, []any{id}},
 		// Who has taken a token over remembers who had it.
 		{`UPDATE operation_targets SET moved = (SELECT jsonb_agg(m) FROM jsonb_array_elements(moved) m WHERE m->>'owner' <> ?)
@@ -148,6 +150,7 @@ func (db *DB) forgetPerson(tx *gorm.DB, customer preference.CustomerID) error {
 		{`DELETE FROM engagement_presence WHERE viewer = ?`, []any{viewer}},
 		{`DELETE FROM link_conversions WHERE viewer = ?`, []any{viewer}},
 		{`UPDATE engagement_progress SET checked_until = '' WHERE checked_until = ?`, []any{id}}, // the round begins anew
+		{`UPDATE reconciliation_progress SET round_after = coalesce((SELECT max(id) FROM customers WHERE id < round_after), '') WHERE round_after = ?`, []any{id}},
 		{`DELETE FROM stream_events WHERE viewers = ARRAY[?]`, []any{viewer}},
 		{`UPDATE stream_events SET viewers = array_remove(viewers, ?) WHERE ? = ANY(viewers)`, []any{viewer, viewer}},
 		// The next reading of the feed finds the message again, if it is still there.

@@ -79,6 +79,9 @@ func aLife(t *testing.T, db *postgres.DB, conn *pgx.Conn, customer preference.Cu
 		`INSERT INTO link_conversions VALUES (2, $1 || $2)`,
 		`INSERT INTO stream_events (viewers, kind, data) VALUES (ARRAY[$1 || $2, 'c:another'], 'inbox.changed', '{}')`,
 		`INSERT INTO upstream_refusals VALUES ('campaigns', $1 || 'refused', 'broken', '', jsonb_build_object('audience', jsonb_build_array($2::text)), now(), now())`,
+		`INSERT INTO gpc_signals VALUES (right($1 || $2, -2), '')`,
+		`INSERT INTO reconciliation_due VALUES (right($1 || $2, -2), now())`,
+		`UPDATE reconciliation_progress SET round_after = right($1 || $2, -2)`,
 		`UPDATE engagement_progress SET checked_until = right($1 || $2, -2)`,
 	} {
 		exec(t, conn, statement, strings.TrimSuffix(viewer, string(customer)), string(customer))
@@ -102,10 +105,20 @@ func TestAnErasedPersonLeavesNoTrace(t *testing.T) {
 	require.NoError(t, err)
 	seen := strings.Join(traces(t, conn, string(leaver), leaverToken), " ")
 	for _, table := range []string{"customers", "operations", "operation_targets", "device_tokens", "messages", "message_batches", "inboxes", "client_events",
-		"engagement_presence", "link_conversions", "engagement_customers", "engagement_progress", "stream_events", "upstream_refusals"} {
+		"engagement_presence", "link_conversions", "engagement_customers", "engagement_progress", "stream_events", "upstream_refusals", "reconciliation_progress"} {
 		require.Contains(t, seen, table+".", "or this test shows nothing of it")
 	}
 	require.NotContains(t, seen, "ledger.")
+	// Whatever table names customers, or will, has to be among them.
+	rows, err := conn.Query(t.Context(), `SELECT DISTINCT table_name || '.' FROM information_schema.columns
+		WHERE table_schema = 'public' AND column_name IN ('customer_id', 'viewer', 'viewers')`)
+	require.NoError(t, err)
+	naming, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Greater(t, len(naming), 8)
+	for _, table := range naming {
+		require.Contains(t, seen, table, "or this test shows nothing of it")
+	}
 
 	var counted int
 	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM engagement_facts WHERE kind = 'customer_known'`).Scan(&counted))

@@ -16,6 +16,7 @@ import (
 	"accord/adapters/devstack/stacktest"
 	"accord/ports"
 	"accord/workflows/inbox"
+	"accord/workflows/ledger"
 	"accord/workflows/metrics"
 	"accord/workflows/preferences"
 )
@@ -39,7 +40,8 @@ func TestHistoriesReplayWhileTracing(t *testing.T) {
 			Interceptors: []interceptor.WorkerInterceptor{traced[0].(interceptor.WorkerInterceptor)}})
 		require.NoError(t, err)
 		for name, fn := range map[string]any{preferences.ChangeWorkflow: preferences.Change, preferences.SweepWorkflow: preferences.Sweep,
-			inbox.DeliverWorkflow: inbox.Deliver, inbox.PullWorkflow: inbox.PullCampaigns, inbox.CleanUpWorkflow: inbox.CleanUp, metrics.RollUpWorkflow: metrics.RollUp} {
+			inbox.DeliverWorkflow: inbox.Deliver, inbox.PullWorkflow: inbox.PullCampaigns, inbox.CleanUpWorkflow: inbox.CleanUp, metrics.RollUpWorkflow: metrics.RollUp,
+			ledger.SealWorkflow: ledger.Seal} {
 			replayer.RegisterWorkflowWithOptions(fn, workflow.RegisterOptions{Name: name})
 		}
 		require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, file), file)
