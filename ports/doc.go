@@ -18,3 +18,4 @@ package ports
 //go:generate go tool mockgen -source=metrics.go -destination=mocks/metrics.go -package=mocks
 //go:generate go tool mockgen -source=rights.go -destination=mocks/rights.go -package=mocks
 //go:generate go tool mockgen -source=reconciliation.go -destination=mocks/reconciliation.go -package=mocks
+//go:generate go tool mockgen -source=decisions.go -destination=mocks/decisions.go -package=mocks

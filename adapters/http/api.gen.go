@@ -13,6 +13,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for DecisionEventDataEmailMarketingStatus.
+const (
+	DecisionEventDataEmailMarketingStatusSubscribed   DecisionEventDataEmailMarketingStatus = "subscribed"
+	DecisionEventDataEmailMarketingStatusUnsubscribed DecisionEventDataEmailMarketingStatus = "unsubscribed"
+)
+
+// Valid indicates whether the value is a known member of the DecisionEventDataEmailMarketingStatus enum.
+func (e DecisionEventDataEmailMarketingStatus) Valid() bool {
+	switch e {
+	case DecisionEventDataEmailMarketingStatusSubscribed:
+		return true
+	case DecisionEventDataEmailMarketingStatusUnsubscribed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeviceRegistrationPermission.
 const (
 	Denied       DeviceRegistrationPermission = "denied"
@@ -60,16 +78,16 @@ func (e DeviceRegistrationPlatform) Valid() bool {
 
 // Defines values for EmailPatchMarketingStatus.
 const (
-	Subscribed   EmailPatchMarketingStatus = "subscribed"
-	Unsubscribed EmailPatchMarketingStatus = "unsubscribed"
+	EmailPatchMarketingStatusSubscribed   EmailPatchMarketingStatus = "subscribed"
+	EmailPatchMarketingStatusUnsubscribed EmailPatchMarketingStatus = "unsubscribed"
 )
 
 // Valid indicates whether the value is a known member of the EmailPatchMarketingStatus enum.
 func (e EmailPatchMarketingStatus) Valid() bool {
 	switch e {
-	case Subscribed:
+	case EmailPatchMarketingStatusSubscribed:
 		return true
-	case Unsubscribed:
+	case EmailPatchMarketingStatusUnsubscribed:
 		return true
 	default:
 		return false
@@ -305,6 +323,62 @@ type CustomerExport struct {
 	// Recipients Which systems were told what.
 	Recipients map[string]map[string]string `json:"recipients"`
 }
+
+// DecidedSwitch defines model for DecidedSwitch.
+type DecidedSwitch struct {
+	Enabled bool `json:"enabled"`
+}
+
+// DecisionEvent What `generic` takes. Unknown members are left out, and events of another type ignored.
+type DecisionEvent struct {
+	// Data Who has decided what. At least one of push, channels, purposes, email and devices.
+	Data struct {
+		// Cause Why, as a code, where nobody asked in so many words.
+		Cause    *string                   `json:"cause,omitempty"`
+		Channels *map[string]DecidedSwitch `json:"channels,omitempty"`
+		Customer string                    `json:"customer"`
+
+		// DecidedAt The event's timestamp where it is not given.
+		DecidedAt *time.Time `json:"decided_at,omitempty"`
+		Devices   *[]struct {
+			Enabled bool   `json:"enabled"`
+			Id      string `json:"id"`
+		} `json:"devices,omitempty"`
+		Email *struct {
+			Marketing *struct {
+				Status *DecisionEventDataEmailMarketingStatus `json:"status,omitempty"`
+			} `json:"marketing,omitempty"`
+		} `json:"email,omitempty"`
+
+		// Purposes Switches what each purpose is linked to.
+		Purposes *map[string]DecidedSwitch `json:"purposes,omitempty"`
+		Push     *DecidedSwitch            `json:"push,omitempty"`
+
+		// Wording The text the person was shown when deciding.
+		Wording *Wording `json:"wording,omitempty"`
+	} `json:"data"`
+
+	// Id Of this event, where there are several in a message; else `webhook-id` is.
+	Id        *string    `json:"id,omitempty"`
+	Timestamp *time.Time `json:"timestamp,omitempty"`
+	Type      string     `json:"type"`
+}
+
+// DecisionEventDataEmailMarketingStatus defines model for DecisionEvent.Data.Email.Marketing.Status.
+type DecisionEventDataEmailMarketingStatus string
+
+// DecisionMessage One event, several, or an object with them as `events`. For `generic` each is a DecisionEvent.
+//
+// Example: {"data":{"channels":{"promotions":{"enabled":false}},"customer":"ada","decided_at":"2026-03-01T07:59:58Z"},"timestamp":"2026-03-01T08:00:00Z","type":"preferences.decision"}
+type DecisionMessage struct {
+	union json.RawMessage
+}
+
+// DecisionMessage0 defines model for DecisionMessage.0.
+type DecisionMessage0 map[string]interface{}
+
+// DecisionMessage1 defines model for DecisionMessage.1.
+type DecisionMessage1 = []map[string]interface{}
 
 // DeeplinkTarget defines model for DeeplinkTarget.
 type DeeplinkTarget struct {
@@ -971,6 +1045,27 @@ type Receipt struct {
 	SeenAt     *time.Time `json:"seen_at"`
 }
 
+// ReceivedEvent defines model for ReceivedEvent.
+type ReceivedEvent struct {
+	// Id Under which it is known; the same again is a duplicate.
+	Id string `json:"id"`
+
+	// Operation That follows from it.
+	Operation *string `json:"operation"`
+
+	// Outcome `accepted`: an operation follows. `unchanged`: it says what holds. `superseded`: a later decision holds. `echo`: of what Accord
+	// wrote there itself. `required`: a channel that cannot be switched off. `ignored`: see `reason`. `duplicate`: received before.
+	Outcome string `json:"outcome"`
+
+	// Reason Why it was ignored, as a code.
+	Reason *string `json:"reason"`
+}
+
+// ReceivedEvents defines model for ReceivedEvents.
+type ReceivedEvents struct {
+	Events []ReceivedEvent `json:"events"`
+}
+
 // ReconciliationRequest defines model for ReconciliationRequest.
 type ReconciliationRequest struct {
 	Customers []string `json:"customers"`
@@ -1576,6 +1671,71 @@ type PatchPushPreferencesApplicationMergePatchPlusJSONRequestBody = PushPatch
 // RequestReconciliationJSONRequestBody defines body for RequestReconciliation for application/json ContentType.
 type RequestReconciliationJSONRequestBody = ReconciliationRequest
 
+// ReceiveWebhookJSONRequestBody defines body for ReceiveWebhook for application/json ContentType.
+type ReceiveWebhookJSONRequestBody = DecisionMessage
+
+// AsDecisionMessage0 returns the union data inside the DecisionMessage as a DecisionMessage0
+func (t DecisionMessage) AsDecisionMessage0() (DecisionMessage0, error) {
+	var body DecisionMessage0
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromDecisionMessage0 overwrites any union data inside the DecisionMessage as the provided DecisionMessage0
+func (t *DecisionMessage) FromDecisionMessage0(v DecisionMessage0) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeDecisionMessage0 performs a merge with any union data inside the DecisionMessage, using the provided DecisionMessage0
+func (t *DecisionMessage) MergeDecisionMessage0(v DecisionMessage0) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsDecisionMessage1 returns the union data inside the DecisionMessage as a DecisionMessage1
+func (t DecisionMessage) AsDecisionMessage1() (DecisionMessage1, error) {
+	var body DecisionMessage1
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromDecisionMessage1 overwrites any union data inside the DecisionMessage as the provided DecisionMessage1
+func (t *DecisionMessage) FromDecisionMessage1(v DecisionMessage1) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeDecisionMessage1 performs a merge with any union data inside the DecisionMessage, using the provided DecisionMessage1
+func (t *DecisionMessage) MergeDecisionMessage1(v DecisionMessage1) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t DecisionMessage) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *DecisionMessage) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// GetConfirmationPage A page that asks to confirm a subscription
@@ -1719,6 +1879,9 @@ type ServerInterface interface {
 	// RequestReconciliation Have customers compared with what every system holds
 	// (POST /v1/reconciliations)
 	RequestReconciliation(c *gin.Context)
+	// ReceiveWebhook Hear of decisions that were made elsewhere
+	// (POST /v1/webhooks/{source})
+	ReceiveWebhook(c *gin.Context, source string)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -3891,6 +4054,31 @@ func (siw *ServerInterfaceWrapper) RequestReconciliation(c *gin.Context) {
 	siw.Handler.RequestReconciliation(c)
 }
 
+// ReceiveWebhook operation middleware
+func (siw *ServerInterfaceWrapper) ReceiveWebhook(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "source" -------------
+	var source string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "source", c.Param("source"), &source, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter source: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReceiveWebhook(c, source)
+}
+
 // GinServerOptions provides options for the Gin server.
 type GinServerOptions struct {
 	BaseURL      string
@@ -3961,6 +4149,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/u/:token", wrapper.PostUnsubscribe)
 	router.GET(options.BaseURL+"/c/:token", wrapper.GetConfirmationPage)
 	router.POST(options.BaseURL+"/c/:token", wrapper.PostConfirmation)
+	router.POST(options.BaseURL+"/v1/webhooks/:source", wrapper.ReceiveWebhook)
 	router.GET(options.BaseURL+"/healthz", wrapper.GetHealth)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReadiness)
 	router.GET(options.BaseURL+"/metrics", wrapper.GetMetrics)

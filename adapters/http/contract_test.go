@@ -32,7 +32,8 @@ func TestOnlyProbesAreOpenToAnyone(t *testing.T) {
 	c, err := ownContract()
 	require.NoError(t, err)
 	for key, r := range c.routes {
-		require.Equal(t, strings.HasPrefix(r.path, "/v1/"), r.access != forAnyone, key)
+		signed := r.id == "receiveWebhook" // whose caller shows who it is by signing the body
+		require.Equal(t, strings.HasPrefix(r.path, "/v1/") && !signed, r.access != forAnyone, key)
 	}
 }
 
@@ -52,6 +53,9 @@ func TestRequestsAreClosedAndAnswersAreOpen(t *testing.T) {
 	require.NoError(t, err)
 	requests := map[*openapi3.Schema]bool{}
 	for key, r := range c.routes {
+		if r.id == "receiveWebhook" { // in the sender's words, which grow without asking us
+			continue
+		}
 		for _, schema := range r.bodies {
 			requireClosed(t, key, schema, requests)
 		}

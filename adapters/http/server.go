@@ -19,7 +19,7 @@ import (
 	"accord/ports"
 )
 
-// Config of the handler. Everything is required but Ready, Dev, Tracer, Build and Brand.
+// Config of the handler. Everything is required but Decisions, Ready, Dev, Tracer, Build and Brand.
 type Config struct {
 	Preferences ports.Preferences
 	Operators   ports.Operators
@@ -29,6 +29,7 @@ type Config struct {
 	EmailLinks  ports.EmailLinks
 	Engagement  ports.Metrics
 	Streams     ports.Streams
+	Decisions   ports.Decisions // from outside; nil where nobody may tell any
 	Verifier    ports.TokenVerifier
 	Catalogue   *preference.Catalogue
 	Ready       map[string]ports.Readiness // by the name shown in /readyz
@@ -59,6 +60,7 @@ type server struct {
 	pages       *linkPages
 	engagement  ports.Metrics
 	streams     ports.Streams
+	decisions   ports.Decisions
 	large       chan struct{} // a place for each large body that is worked on
 	questions   *questions
 	limits      *limits
@@ -135,7 +137,8 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 	}
 	s := &server{preferences: cfg.Preferences, operators: cfg.Operators, inbox: cfg.Inbox, messages: cfg.Messages, linkTargets: cfg.LinkTargets,
 		links: cfg.EmailLinks, pages: pages, engagement: cfg.Engagement, reconciliation: cfg.Reconciliation, rights: cfg.Rights, streams: cfg.Streams,
-		large: make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
+		decisions: cfg.Decisions,
+		large:     make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
 		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c, addresses: cfg.Addresses}
 	s.signals = cfg.Signals
 	if s.limits, err = newLimits(cfg.Limits, time.Now); err != nil {

@@ -70,6 +70,7 @@ var calls = map[string]call{
 	"putDeeplinkTarget":    {target: "/v1/deeplink-targets/{link}", body: `{"pattern":"app://{link}","active":true}`},
 	"deleteDeeplinkTarget": {target: "/v1/deeplink-targets/{link}", ok: 204},
 	"getEngagement":        {target: "/v1/metrics/engagement"},
+	"receiveWebhook":       {target: "/v1/webhooks/{event}", body: `{}`, ok: 404}, // without a secret no source is there
 
 	"getHealth":    {target: "/healthz"},
 	"getReadiness": {target: "/readyz"},

@@ -2,11 +2,15 @@ package compose
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"accord/adapters/auth"
+	"accord/app/config"
 	"accord/domain/consent"
 	"accord/domain/fault"
 	"accord/domain/inbox"
@@ -104,9 +108,11 @@ Switch promotions on for ada, everywhere or nowhere:
 
 What the vendors hold now:   curl -s http://%s/_sandbox/customers/ada
 What is in ada's inbox:      curl -s %s/v1/inbox -H "Authorization: Bearer $TOKEN"
+Webhooks from %s are signed with
+                             accord-development-<source>, for nobody but this stack (docs/webhooks.md)
 Stop with Ctrl-C.`,
 		time.Since(d.began).Round(100*time.Millisecond), base, base, d.cfg.TemporalUI, sandbox.Addr(), redact(d.cfg.DatabaseURL.Reveal()),
-		d.cfg.StateDir, d.cfg.StateDir, token, base, sandbox.Addr(), base)
+		d.cfg.StateDir, d.cfg.StateDir, token, base, sandbox.Addr(), base, strings.Join(slices.Sorted(maps.Keys(config.DevelopmentSecrets())), ", "))
 }
 
 // redact leaves the password out of an address.

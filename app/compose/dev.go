@@ -80,6 +80,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 		return errors.Join(err, apiLn.Close(), sandboxLn.Close())
 	}
 	d.cfg = WithSandboxVendors(d.cfg)
+	d.cfg.Webhooks = d.cfg.Webhooks.WithDevelopmentSecrets()
 	if err := devSecrets(&d.cfg); err != nil {
 		return errors.Join(err, apiLn.Close(), sandboxLn.Close())
 	}

@@ -21,6 +21,7 @@ type metrics struct {
 	changes  *changes
 	inboxes  *inboxes
 	drift    *driftMetrics
+	webhooks *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -42,6 +43,7 @@ func newMetrics() *metrics {
 		}, []string{"outcome"})}
 	m.registry.MustRegister(m.vendors, m.skipped, m.streams, m.ended, m.told, m.signals, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.changes, m.inboxes, m.drift = newChanges(m.registry), newInboxes(m.registry), newDriftMetrics(m.registry)
+	m.webhooks = newReceivedWebhooks(m.registry)
 	return m
 }
 

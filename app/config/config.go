@@ -108,6 +108,8 @@ type Config struct {
 	Reconciliation Reconciliation
 	// Security is in security.go.
 	Security Security
+	// Webhooks is in webhooks.go.
+	Webhooks Webhooks
 
 	// How long a stop may take before it is cut short.
 	StopTimeout time.Duration `env:"ACCORD_STOP_TIMEOUT" envDefault:"20s"`
@@ -264,7 +266,8 @@ func bySetting(problem error) error {
 	if !errors.As(problem, &parse) {
 		return problem
 	}
-	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Email](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing](), reflect.TypeFor[Security](), reflect.TypeFor[Reconciliation]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Email](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing](), reflect.TypeFor[Security](), reflect.TypeFor[Reconciliation](),
+		reflect.TypeFor[Webhooks]()} {
 		if field, ok := t.FieldByName(parse.Name); ok {
 			return fmt.Errorf("%s cannot be read: %w", field.Tag.Get("env"), parse.Err)
 		}
@@ -305,6 +308,7 @@ func (c Config) Validate(needs ...Need) error {
 			required("ACCORD_JWT_JWKS_URL", c.JWKSURL)
 			required("ACCORD_JWT_ISSUER", c.JWTIssuer)
 			required("ACCORD_JWT_AUDIENCE", c.JWTAudience)
+			c.Webhooks.refuseDevelopmentSecrets(bad)
 		case NeedLedgerKeys:
 			required("ACCORD_LEDGER_KEYS", c.LedgerKeys.Reveal())
 		case NeedCheckpointKey:
@@ -368,6 +372,9 @@ func (c Config) Validate(needs ...Need) error {
 		bad("ACCORD_TEMPORAL_KEYS", "%v", err)
 	}
 	c.audit(bad)
+	if _, err := c.Webhooks.Sources(); err != nil {
+		problems = append(problems, err)
+	}
 	if _, err := c.Catalogue(); err != nil {
 		bad("ACCORD_CHANNELS", "%v", err)
 	} else if _, _, err := c.GPC(); err != nil {
