@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"sync"
 	"time"
 
@@ -129,4 +131,23 @@ func (c *client) race(ctx context.Context, who string) {
 		wg.Go(func() { c.ask(ctx, call) })
 	}
 	wg.Wait()
+}
+
+// mail is somebody who sends an e-mail, and the mail provider's one-click out of it: at once, twice now and then, or never.
+func (c *client) mail(ctx context.Context, who string) {
+	made := c.ask(ctx, &checker.Call{Client: c.id, To: c.api(), Customer: "mailer", Scope: mailerScopes, About: who, Method: "POST",
+		Path: "/v1/customers/" + url.PathEscape(who) + "/unsubscribe-links"})
+	var link struct {
+		URL string `json:"url"`
+	}
+	if made.Status != 200 || json.Unmarshal(made.Answer, &link) != nil {
+		return
+	}
+	at, err := url.Parse(link.URL)
+	if err != nil {
+		return
+	}
+	for more := c.chance(70); more && c.turn(ctx); more = c.chance(20) {
+		c.ask(ctx, &checker.Call{Client: c.id, To: c.api(), About: who, Method: "POST", Path: at.Path, Form: "List-Unsubscribe=One-Click"})
+	}
 }

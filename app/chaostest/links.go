@@ -12,8 +12,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// links are the ways from the APIs and the workers to the servers. Each can be cut and slowed down.
-type links struct {
+// waysBetween are the ways from the APIs and the workers to the servers. Each can be cut and slowed down.
+type waysBetween struct {
 	mu      sync.Mutex
 	proxies map[string]*toxiproxy.Proxy // by "api>postgres"
 }
@@ -21,8 +21,8 @@ type links struct {
 // linkNames in a fixed order, as what is drawn from a seed has to be.
 var linkNames = []string{"api>postgres", "api>temporal", "api>sandbox", "worker>postgres", "worker>temporal", "worker>sandbox"}
 
-func newLinks(servers map[string]string) (*links, error) {
-	l := &links{proxies: map[string]*toxiproxy.Proxy{}}
+func newLinks(servers map[string]string) (*waysBetween, error) {
+	l := &waysBetween{proxies: map[string]*toxiproxy.Proxy{}}
 	owner := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
 	for _, name := range linkNames {
 		_, to, _ := strings.Cut(name, ">")
@@ -35,17 +35,17 @@ func newLinks(servers map[string]string) (*links, error) {
 	return l, nil
 }
 
-func (l *links) address(from, to string) string { return l.proxies[from+">"+to].Listen }
+func (l *waysBetween) address(from, to string) string { return l.proxies[from+">"+to].Listen }
 
 // cut closes every connection and takes no new one until heal or mend.
-func (l *links) cut(name string) {
+func (l *waysBetween) cut(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.proxies[name].Stop()
 }
 
 // mend takes connections again.
-func (l *links) mend(name string) {
+func (l *waysBetween) mend(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for range 50 { // somebody may have the port for a moment
@@ -58,7 +58,7 @@ func (l *links) mend(name string) {
 }
 
 // slow delays what comes back on the link.
-func (l *links) slow(name string, latency, jitter time.Duration) {
+func (l *waysBetween) slow(name string, latency, jitter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, err := l.proxies[name].Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(
@@ -70,7 +70,7 @@ func (l *links) slow(name string, latency, jitter time.Duration) {
 }
 
 // quicken ends the delay, also when time is up.
-func (l *links) quicken(ctx context.Context, name string) {
+func (l *waysBetween) quicken(ctx context.Context, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -78,14 +78,14 @@ func (l *links) quicken(ctx context.Context, name string) {
 	l.proxies[name].Toxics.ResetToxics(ctx)
 }
 
-func (l *links) heal(ctx context.Context) {
+func (l *waysBetween) heal(ctx context.Context) {
 	for _, name := range linkNames {
 		l.mend(name)
 		l.quicken(ctx, name)
 	}
 }
 
-func (l *links) close() {
+func (l *waysBetween) close() {
 	for _, p := range l.proxies {
 		p.Stop()
 	}

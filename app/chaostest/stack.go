@@ -22,6 +22,7 @@ import (
 	"accord/adapters/auth"
 	"accord/adapters/checkpoint"
 	"accord/adapters/devstack"
+	"accord/adapters/links"
 	"accord/app/systemtest/process"
 )
 
@@ -35,7 +36,7 @@ type stack struct {
 	issuer       *issuer
 	jwks         *httptest.Server
 	disk         *disk
-	links        *links
+	links        *waysBetween
 	postgres     *postgresServer
 	temporal     *temporalServer
 	parts        map[string]*part // sandbox, api-1, api-2, worker-1, worker-2
@@ -138,8 +139,9 @@ func (s *stack) configure(ctx context.Context) error {
 		"ACCORD_SANDBOX_STATE="+filepath.Join(s.state, "sandbox.journal"),
 		"ACCORD_JWT_JWKS_URL="+s.jwks.URL, "ACCORD_JWT_ISSUER="+auth.DevIssuerName, "ACCORD_JWT_AUDIENCE="+auth.DevAudience,
 		// Short, so that changes end both ways and much happens in little time.
-		"ACCORD_VENDOR_TIMEOUT=3s", "ACCORD_GRANT_BUDGET=20s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=info",
-		"ACCORD_INBOX_PULL_EVERY=5s", "ACCORD_INBOX_OWN_TTL=10s")
+		"ACCORD_VENDOR_TIMEOUT=3s", "ACCORD_GRANT_BUDGET=40s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=info",
+		"ACCORD_INBOX_PULL_EVERY=5s", "ACCORD_INBOX_OWN_TTL=10s",
+		"ACCORD_PUBLIC_URL="+s.apis[0], "ACCORD_LINK_KEYS="+links.NewKey("chaos"))
 	_, err = s.accord(ctx, s.env, "migrate")
 	return err
 }

@@ -45,6 +45,7 @@ func newWorkload(o options, dir string, s *stack, rec *recorder) *workload {
 const (
 	publisherScopes = "messages:write messages:read"
 	operatorScopes  = "operations:write operations:read audit:read preferences:read"
+	mailerScopes    = "preferences:write"
 )
 
 // customer makes up a name. Some are of the kind that is personal data itself.
@@ -100,12 +101,15 @@ func (w *workload) send(ctx context.Context, c *checker.Call) error {
 		base = w.stack.apis[int(n[0]-'1')]
 	}
 	// What is asked for is seen through, also when time is up.
-	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), c.Method, base+c.Path, bytes.NewReader(c.Body))
+	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), c.Method, base+c.Path, io.MultiReader(bytes.NewReader(c.Body), strings.NewReader(c.Form)))
 	if err != nil {
 		return err
 	}
 	if len(c.Body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.Form != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	if c.To != "sandbox" {
 		req.Header.Set("X-Request-Id", c.ID)
@@ -253,8 +257,10 @@ func (c *client) act(ctx context.Context) {
 		c.again(ctx)
 	case n < 65:
 		c.get(ctx, who, pick(c, "/v1/preferences", "/v1/preferences", "/v1/preferences/push", "/v1/preferences/email"), "")
-	case n < 68:
+	case n < 67:
 		c.operations(ctx, who)
+	case n < 68:
+		c.mail(ctx, who)
 	case n < 70:
 		c.operate(ctx)
 	case n < 75:

@@ -26,6 +26,7 @@ type person struct {
 	id       string
 	standing *Standing
 	calls    []*Call // by the time they were sent
+	links    []*Call // about links in e-mails to this customer: made, followed
 	ledger   []*entry
 	ops      map[string]*operation
 	order    []*operation // as accepted
@@ -100,6 +101,7 @@ func Check(h *History, f *Final) *Report {
 		k.agreement(p)
 		k.reads(p)
 		k.holds(p)
+		k.followed(p)
 	}
 	k.tokens()
 	k.inboxes()
@@ -119,6 +121,9 @@ func (k *check) gather() {
 		k.customers[s.Customer] = &person{id: s.Customer, standing: s, ops: map[string]*operation{}, states: map[int64]*preferences{}}
 	}
 	for _, c := range k.history.Calls {
+		if p := k.customers[c.About]; p != nil {
+			p.links = append(p.links, c)
+		}
 		if c.Customer == "" || c.Scope != "" {
 			continue
 		}

@@ -179,3 +179,30 @@ func replaced(t *testing.T, raw json.RawMessage, old, with string) json.RawMessa
 	require.Contains(t, string(raw), old)
 	return json.RawMessage(strings.Replace(string(raw), old, with, 1))
 }
+
+// link is one made for an e-mail to the customer.
+func (s *story) link(who, token string) {
+	c := s.call("mailer", "POST", "/v1/customers/"+who+"/unsubscribe-links", "", 200, `{"url":"https://shop.example/u/`+token+`"}`)
+	c.Scope, c.About = "preferences:write", who
+}
+
+// follow is somebody who follows it and is told that it has unsubscribed them.
+func (s *story) follow(who, token string) *Call {
+	c := s.call("", "POST", "/u/"+token, "", 200, "")
+	c.About = who
+	return c
+}
+
+// unsubscribe is ada's withdrawal by a link, in the ledger and everywhere else.
+func (s *story) unsubscribe() {
+	for _, event := range []string{"requested", "applied"} {
+		s.entry("ada", event, "op-link", 5, "withdrawal", nil, 5, "")
+		s.edit("ada", len(s.standing("ada").Ledger)-1, func(e map[string]any) {
+			e["origin"] = map[string]any{"source": "email_link"}
+			e["after"] = map[string]any{"email.marketing": "unsubscribed", "purposes.email-marketing": "withdrawn"}
+		})
+	}
+	st := s.standing("ada")
+	st.Preferences = json.RawMessage(strings.ReplaceAll(string(st.Preferences), `"version":4`, `"version":5`))
+	st.Vendors = replaced(s.t, st.Vendors, `"email-marketing":"unknown"`, `"email-marketing":"withdrawn"`)
+}

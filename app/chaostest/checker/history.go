@@ -11,11 +11,12 @@ import (
 
 // Call is one request and what is known of its answer: one line of a history.
 type Call struct {
-	ID       string            `json:"id"`                 // the X-Request-Id it was sent with
-	Client   int               `json:"client"`             // calls of one client do not overlap
+	ID       string            `json:"id"` // the X-Request-Id it was sent with
+	Client   int               `json:"client"`
 	To       string            `json:"to"`                 // the process that was asked: api-1, api-2, sandbox
 	Customer string            `json:"customer,omitempty"` // whose token it carried; empty for an anonymous caller or a system
 	Scope    string            `json:"scope,omitempty"`    // of the token, empty for a customer's
+	About    string            `json:"about,omitempty"`    // the customer whom it is about, where that is not whose token it carried
 	Session  string            `json:"session,omitempty"`  // calls that belong together, as the pages of one reading do
 	Invoked  time.Time         `json:"invoked"`
 	Answered time.Time         `json:"answered,omitzero"` // zero when no answer came
@@ -23,6 +24,7 @@ type Call struct {
 	Path     string            `json:"path"` // with its query
 	Header   map[string]string `json:"header,omitempty"`
 	Body     json.RawMessage   `json:"body,omitempty"`
+	Form     string            `json:"form,omitempty"`   // a body that is not JSON
 	Status   int               `json:"status,omitempty"` // 0 when no answer came
 	Error    string            `json:"error,omitempty"`  // why none came
 	Given    map[string]string `json:"given,omitempty"`  // the answer's headers

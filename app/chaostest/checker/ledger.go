@@ -131,7 +131,7 @@ func (k *check) answers(p *person) {
 		}
 	}
 	for _, o := range p.order {
-		if o.kind != "withdrawal" || o.source != "app" || o.end == nil {
+		if o.kind != "withdrawal" || o.source != "app" && o.source != "email_link" || o.end == nil {
 			continue
 		}
 		k.held(RuleWithdrawal)

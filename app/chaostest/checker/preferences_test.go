@@ -153,6 +153,17 @@ func TestEveryBrokenPromiseIsFound(t *testing.T) {
 			read := s.call("ada", "GET", "/v1/preferences/push", "", 200, string(text))
 			require.True(t, asked.before(read))
 		}},
+		"a link that unsubscribed nobody": {RuleWithdrawal, func(_ *testing.T, s *story) {
+			s.link("ada", "x")
+			s.follow("ada", "x")
+		}},
+		"a link that nobody made": {RuleWithdrawal, func(_ *testing.T, s *story) { s.follow("ada", "y") }},
+		"a withdrawal before the link was made": {RuleWithdrawal, func(_ *testing.T, s *story) {
+			s.unsubscribe()
+			s.later(time.Minute)
+			s.link("ada", "x")
+			s.follow("ada", "x")
+		}},
 		"a stranger's operation": {RuleForeign, func(_ *testing.T, s *story) {
 			s.standing("grace")
 			s.call("grace", "GET", "/v1/operations/op-ada-1", "", 200, `{"id":"op-ada-1"}`)
@@ -201,6 +212,19 @@ func TestWhatIsAllowedIsNotBlamed(t *testing.T) {
 			s.entry("ada", "applied", "op-y", 6, "grant", again, 5, "")
 			st := s.standing("ada")
 			st.Preferences = replaced(s.t, replaced(s.t, st.Preferences, `"version":4`, `"version":5`), `"version":4`, `"version":5`)
+		},
+		"a commit whose answer was lost": func(_ *testing.T, s *story) {
+			s.calls[1].Status, s.calls[1].Given, s.calls[1].Answer = 503, map[string]string{}, json.RawMessage(`{"code":"outcome-unknown"}`)
+		},
+		"a link followed twice": func(_ *testing.T, s *story) {
+			s.link("ada", "x")
+			s.unsubscribe()
+			s.follow("ada", "x")
+			s.follow("ada", "x")
+		},
+		"a link that could not be followed": func(_ *testing.T, s *story) {
+			s.link("ada", "x")
+			s.follow("ada", "x").Status = 503
 		},
 		"reads that overlap a change": func(_ *testing.T, s *story) {
 			a := s.call("ada", "GET", "/v1/preferences", "", 200, string(s.standing("ada").Preferences))
