@@ -56,7 +56,8 @@ type ReconciliationStore interface {
 	// AdvanceRound records that everybody up to this customer (ended: everybody) was looked at in this round.
 	AdvanceRound(ctx context.Context, upTo preference.CustomerID, ended bool) error
 
-	// RoundAge is how long ago the last round ended that has looked at everybody; zero when none has yet.
+	// RoundAge is how long ago the last round ended that has looked at everybody: since the first one began, until it ends, and
+	// zero before that.
 	RoundAge(ctx context.Context) (time.Duration, error)
 }
 

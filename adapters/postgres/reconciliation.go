@@ -137,6 +137,6 @@ func (db *DB) RoundAge(ctx context.Context) (time.Duration, error) {
 	tx, cancel := db.session(ctx)
 	defer cancel()
 	var seconds sql.NullFloat64
-	_, err := queryOne(tx, []any{&seconds}, `SELECT extract(epoch FROM clock_timestamp() - round_ended)::float8 FROM reconciliation_progress`)
+	_, err := queryOne(tx, []any{&seconds}, `SELECT extract(epoch FROM clock_timestamp() - coalesce(round_ended, round_began))::float8 FROM reconciliation_progress`)
 	return time.Duration(seconds.Float64 * float64(time.Second)), translate("read how old the round is", err)
 }

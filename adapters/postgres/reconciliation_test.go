@@ -83,7 +83,7 @@ func TestARoundGoesOverEverybodyOnceInItsWindow(t *testing.T) {
 	}
 	age, err := db.RoundAge(t.Context())
 	require.NoError(t, err)
-	require.Zero(t, age)
+	require.Zero(t, age, "none has begun")
 	first, ended := next(time.Hour)
 	require.Equal(t, []preference.CustomerID{"a", "b"}, first)
 	require.False(t, ended)

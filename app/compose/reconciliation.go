@@ -73,14 +73,14 @@ func (m *driftMetrics) Repaired(t preference.Target, d preference.Drift) {
 	m.repaired.WithLabelValues(string(t), string(d.Item.Kind)).Inc()
 }
 
-// watchRounds shows how long ago everybody was compared; nothing before the first time.
+// watchRounds shows how long ago everybody was compared.
 func (m *metrics) watchRounds(store ports.ReconciliationStore) {
 	m.registry.MustRegister(&roundAge{store})
 }
 
 type roundAge struct{ store ports.ReconciliationStore }
 
-var roundDesc = prometheus.NewDesc("accord_reconciliation_round_age_seconds", "How long ago the last round ended that has compared everybody.", nil, nil)
+var roundDesc = prometheus.NewDesc("accord_reconciliation_round_age_seconds", "How long ago the last round ended that has compared everybody; since the first one began, until it ends.", nil, nil)
 
 // Describe implements prometheus.Collector.
 func (*roundAge) Describe(ch chan<- *prometheus.Desc) { ch <- roundDesc }
@@ -90,10 +90,8 @@ func (r *roundAge) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	age, err := r.store.RoundAge(ctx)
-	switch {
-	case err != nil:
-		ch <- prometheus.NewInvalidMetric(roundDesc, err)
-	case age > 0:
-		ch <- prometheus.MustNewConstMetric(roundDesc, prometheus.GaugeValue, age.Seconds())
+	if err != nil {
+		return // as everywhere: what the database does not tell is left out, and the rest is still shown
 	}
+	ch <- prometheus.MustNewConstMetric(roundDesc, prometheus.GaugeValue, age.Seconds())
 }
