@@ -59,8 +59,8 @@ const version = 1
 func (r *Ring) Wrap(chain string, key consent.Key) ([]byte, error) {
 	aead := r.ciphers[r.current]
 	nonce := make([]byte, aead.NonceSize())
-	_, _ = rand.Read(nonce) // never fails
-	out := append([]byte{version, byte(len(r.current))}, r.current...)
+	_, _ = rand.Read(nonce)                                            // never fails
+	out := append([]byte{version, byte(len(r.current))}, r.current...) //nolint:gosec // ids are short, New has seen to that
 	return aead.Seal(append(out, nonce...), nonce, key[:], bound(chain)), nil
 }
 

@@ -50,7 +50,7 @@ func traces(t *testing.T, conn *pgx.Conn, texts ...string) (found []string) {
 
 const (
 	leaver      preference.CustomerID = "leaver-7f3a@example.org"
-	leaverToken                       = "token-of-the-leaver-51c9"
+	leaverToken string                = "token-of-the-leaver-51c9"
 )
 
 // aLife leaves traces of a customer wherever there can be any.

@@ -20,7 +20,8 @@ func TestTheDevelopmentStackKeepsItsKey(t *testing.T) {
 	}
 	first, again := made(dir).TemporalKeys, made(dir).TemporalKeys
 	require.Equal(t, first.Reveal(), again.Reveal(), "what was encrypted before a restart is read after it")
-	require.Equal(t, made(dir).LedgerKeys.Reveal(), made(dir).LedgerKeys.Reveal())
+	ledger := made(dir).LedgerKeys.Reveal()
+	require.Equal(t, ledger, made(dir).LedgerKeys.Reveal())
 	require.NotEqual(t, first.Reveal(), made(dir).LedgerKeys.Reveal())
 	given := config.Config{StateDir: dir, LedgerKeys: "mine"}
 	require.NoError(t, devSecrets(&given))

@@ -82,26 +82,22 @@ func (s *Service) Reconcile(ctx context.Context, limit time.Duration, alive func
 		if err != nil || !more {
 			return report, err
 		}
-		if err := s.breathe(ctx, began); err != nil {
-			return report, nil // it is over; the next one goes on
-		}
+		s.breathe(ctx, began)
 	}
 	return report, nil
 }
 
 // breathe keeps to the rate: vendors' limits are for those who wait.
-func (s *Service) breathe(ctx context.Context, began time.Time) error {
+func (s *Service) breathe(ctx context.Context, began time.Time) {
 	rest := time.Duration(float64(batch)/s.Rate*float64(time.Second)) - s.Now().Sub(began)
 	if rest <= 0 {
-		return ctx.Err()
+		return
 	}
 	timer := time.NewTimer(rest)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-timer.C:
-		return nil
 	}
 }
 

@@ -40,9 +40,9 @@ func (k Keys) Current(wrapped []byte) bool { return len(wrapped) > 0 && wrapped[
 // mask is its own inverse, and adds a check.
 func (Keys) mask(id byte, chain string, text []byte) []byte {
 	pad := sha256.Sum256([]byte(string(id) + chain))
-	out := make([]byte, 32)
-	for i := range out {
-		out[i] = text[i] ^ pad[i]
+	out := make([]byte, 0, 2*len(pad))
+	for i := range pad {
+		out = append(out, text[i]^pad[i])
 	}
 	sum := sha256.Sum256(append(append([]byte(chain), id), text...))
 	return append(out, sum[:]...)
