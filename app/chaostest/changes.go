@@ -69,6 +69,9 @@ func (c *client) change(ctx context.Context, who, method, path string, body any)
 		}
 		c.keep(first)
 	}
+	if last.Status == 202 && c.chance(60) { // while it is under way: what is withheld is withheld by now
+		c.get(ctx, who, "/v1/preferences/push", "")
+	}
 	if op := last.Given["Accord-Operation"]; op != "" {
 		if c.ops = append(c.ops, who+" "+op); len(c.ops) > 50 {
 			c.ops = c.ops[1:]
