@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"accord/adapters/auth"
+	"accord/adapters/checkpoint"
 	"accord/adapters/devstack/stacktest"
 	"accord/adapters/postgres"
 	"accord/adapters/sandbox"
@@ -78,15 +79,17 @@ func startWhole(t *testing.T, environ map[string]string) *whole {
 	database := stacktest.PostgresFrom(t, "accord", func(url string) error {
 		return postgres.Migrate(context.Background(), url, func(string, ...any) {})
 	})
+	checkpointKey, err := checkpoint.NewKey("accord.test")
+	require.NoError(t, err)
 	address, namespace := stacktest.TemporalNamespace(t)
 	settings := map[string]string{"ACCORD_DATABASE_URL": database, "ACCORD_DATABASE_CONNS": "8", "ACCORD_TEMPORAL_ADDRESS": address,
 		"ACCORD_TEMPORAL_NAMESPACE": namespace, "ACCORD_SANDBOX_ADDR": strings.TrimPrefix(w.sandbox.URL, "http://"),
-		"ACCORD_LEDGER_KEYS": newKey("test"), "OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "ACCORD_GRANT_BUDGET": "1m"}
+		"ACCORD_LEDGER_KEYS": newKey("test"), "ACCORD_CHECKPOINT_KEY": checkpointKey, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "ACCORD_GRANT_BUDGET": "1m"}
 	for name, value := range environ {
 		settings[name] = value
 	}
 	cfg := WithSandboxVendors(config.Load(settings))
-	require.NoError(t, cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedVendors))
+	require.NoError(t, cfg.Validate(config.NeedDatabase, config.NeedTemporal, config.NeedVendors, config.NeedLedgerKeys, config.NeedCheckpointKey))
 	w.c, err = openCore(t.Context(), cfg, slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	require.NoError(t, err)
 	verifier, err := auth.NewVerifier(auth.Config{Issuer: testIssuer, Audience: "accord", Keys: w})
