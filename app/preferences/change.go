@@ -112,6 +112,9 @@ func (s *Service) neverStarted(ctx context.Context, op preference.Operation) err
 	if f, is := fault.As(err); is && f.Code == "already-started" {
 		return nil
 	}
+	if fault.KindOf(err) == fault.Unavailable { // it is stored, and whoever sweeps starts it
+		return fault.New(fault.Unavailable, "outcome-unknown", "the change could neither be started nor closed; it may be made later")
+	}
 	if err != nil {
 		return err
 	}

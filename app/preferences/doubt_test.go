@@ -61,3 +61,25 @@ func TestAnAnswerThatWasLostIsLookedFor(t *testing.T) {
 		require.Equal(t, "outcome-unknown", f.Code)
 	}
 }
+
+// stuck is a store that is gone when a grant that was not started is to be closed.
+type stuck struct{ *memory }
+
+func (stuck) UpdateStill(context.Context, string, func(*preference.Account, *preference.Operation, bool) error) error {
+	return fault.New(fault.Unavailable, "unavailable", "the store cannot be reached")
+}
+
+// TestAGrantThatCanNeitherBeStartedNorClosedIsInDoubt: the sweeper will start it, so nobody may be told that nothing was done.
+func TestAGrantThatCanNeitherBeStartedNorClosedIsInDoubt(t *testing.T) {
+	t.Parallel()
+	service, store, runs := rig(t)
+	config := service.Config
+	config.Accounts = stuck{store}
+	doubting := preferences.New(config)
+	t.Cleanup(doubting.Close)
+	runs.EXPECT().Start(gomock.Any(), gomock.Any()).Return(down())
+	_, err := doubting.Change(t.Context(), email(t, preference.Subscribed, "k"))
+	f, is := fault.As(err)
+	require.True(t, is, err)
+	require.Equal(t, "outcome-unknown", f.Code)
+}
