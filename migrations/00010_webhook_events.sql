@@ -15,6 +15,7 @@ CREATE TABLE webhook_events (
   CONSTRAINT webhook_events_outcome CHECK (outcome IN ('accepted', 'unchanged', 'superseded', 'echo', 'required', 'ignored'))
 );
 
+COMMENT ON COLUMN webhook_events.event_id IS 'A hash of it, as senders like to put a person''s id into it.';
 COMMENT ON TABLE webhook_events IS 'What was received, and what became of it. Kept for thirty days.';
 COMMENT ON COLUMN webhook_events.customer_id IS 'Who it was about, null where it named nobody, or where that person was erased: the event must not count again all the same.';
 

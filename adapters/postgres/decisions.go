@@ -2,9 +2,12 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"accord/domain/preference"
@@ -20,15 +23,20 @@ const eventsKept = 30 * 24 * time.Hour
 func (db *DB) Received(ctx context.Context, source string, ids []string) (map[string]bool, error) {
 	tx, cancel := db.session(ctx)
 	defer cancel()
-	asked, err := encode(ids)
+	byHash, hashes := map[string]string{}, make([]string, len(ids))
+	for i, id := range ids {
+		hashes[i] = eventHash(id)
+		byHash[hashes[i]] = id
+	}
+	asked, err := encode(hashes)
 	if err != nil {
 		return nil, err
 	}
 	out := map[string]bool{}
 	err = query(tx, func(rows *sql.Rows) error {
-		var id string
-		err := rows.Scan(&id)
-		out[id] = true
+		var hash string
+		err := rows.Scan(&hash)
+		out[byHash[hash]] = true
 		return err
 	}, `SELECT event_id FROM webhook_events WHERE source = ? AND event_id IN (SELECT jsonb_array_elements_text(?::jsonb))`, source, asked)
 	return out, translate("find received events", err)
@@ -38,7 +46,11 @@ func (db *DB) Received(ctx context.Context, source string, ids []string) (map[st
 func (db *DB) Record(ctx context.Context, events []ports.ReceivedEvent) error {
 	tx, cancel := db.session(ctx)
 	defer cancel()
-	rows, err := encode(events)
+	hashed := slices.Clone(events)
+	for i, e := range hashed {
+		hashed[i].ID = eventHash(e.ID)
+	}
+	rows, err := encode(hashed)
 	if err != nil {
 		return err
 	}
@@ -46,6 +58,12 @@ func (db *DB) Record(ctx context.Context, events []ports.ReceivedEvent) error {
 		SELECT "Source", "ID", nullif("Customer", ''), "Outcome", "Reason", nullif("Operation", '')
 		FROM jsonb_to_recordset(?::jsonb) AS e ("Source" text, "ID" text, "Customer" text, "Outcome" text, "Reason" text, "Operation" text)
 		ON CONFLICT DO NOTHING`, rows).Error)
+}
+
+// eventHash stands for the id of an event, as senders like to put a person's id into it.
+func eventHash(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])
 }
 
 // WrittenTo implements ports.DecisionStore. A step is stored before the target is first written to, and marked after each

@@ -26,10 +26,10 @@ func TestReceivedEventsAreKnownAndForgotten(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, seen)
 	var outcome, customer string
-	require.NoError(t, conn.QueryRow(t.Context(), `SELECT outcome, customer_id FROM webhook_events WHERE event_id = 'e1'`).Scan(&outcome, &customer))
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT outcome, customer_id FROM webhook_events WHERE outcome = 'accepted'`).Scan(&outcome, &customer))
 	require.Equal(t, "accepted ada", outcome+" "+customer)
 
-	exec(t, conn, `UPDATE webhook_events SET received_at = received_at - interval '31 days' WHERE event_id = 'e2'`)
+	exec(t, conn, `UPDATE webhook_events SET received_at = received_at - interval '31 days' WHERE outcome = 'ignored'`)
 	_, err = db.CleanUp(t.Context(), time.Now().Add(-time.Hour), 100)
 	require.NoError(t, err)
 	seen, err = db.Received(t.Context(), "braze", []string{"e1", "e2"})
