@@ -7,6 +7,7 @@ package ports
 //go:generate go tool mockgen -source=targets.go -destination=mocks/targets.go -package=mocks
 //go:generate go tool mockgen -source=signals.go -destination=mocks/signals.go -package=mocks
 //go:generate go tool mockgen -source=runs.go -destination=mocks/runs.go -package=mocks
+//go:generate go tool mockgen -source=devices.go -destination=mocks/devices.go -package=mocks
 //go:generate go tool mockgen -source=store.go -destination=mocks/store.go -package=mocks
 //go:generate go tool mockgen -source=ledger.go -destination=mocks/ledger.go -package=mocks
 //go:generate go tool mockgen -source=inbound.go -destination=mocks/inbound.go -package=mocks

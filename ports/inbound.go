@@ -49,6 +49,7 @@ type ChangeResult struct {
 	Operation preference.Operation
 	View      PreferenceView
 	Replayed  bool
+	Unchanged bool // what was asked for holds already, and nothing had to be done for it: there is no Operation
 }
 
 // PreferenceView is what a reader sees.

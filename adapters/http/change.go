@@ -16,6 +16,11 @@ import (
 // change asks for a change and answers with how far it came. invalid is what was wrong with building it, nil for
 // nothing; present shows the part of the preferences that the call is about.
 func (s *server) change(g *gin.Context, canonical []byte, c preference.Change, invalid error, present func(ports.PreferenceView) any) {
+	s.changeBecause(g, "", canonical, c, invalid, present)
+}
+
+// changeBecause is change with the cause that goes into the ledger, where it is the call that says it.
+func (s *server) changeBecause(g *gin.Context, cause string, canonical []byte, c preference.Change, invalid error, present func(ports.PreferenceView) any) {
 	headers, err := readChangeHeaders(g.Request.Header)
 	if err == nil {
 		err = invalid
@@ -29,7 +34,7 @@ func (s *server) change(g *gin.Context, canonical []byte, c preference.Change, i
 	}
 	x := exchangeOf(g)
 	result, err := s.preferences.Change(g.Request.Context(), ports.ChangeCommand{
-		Customer: x.customer, Change: c, Source: preference.FromApp,
+		Customer: x.customer, Change: c, Source: preference.FromApp, Cause: cause,
 		Actor: consent.Actor{Type: "customer", ID: string(x.customer)},
 		Origin: consent.Origin{Source: string(preference.FromApp), Installation: x.installation,
 			AppVersion: appVersion(g.Request.Header, c), Address: s.address(g), RequestID: x.requestID},
@@ -37,6 +42,12 @@ func (s *server) change(g *gin.Context, canonical []byte, c preference.Change, i
 	})
 	if err != nil {
 		s.fail(g, err)
+		return
+	}
+	if result.Unchanged {
+		tagged(g, result.View.Tag)
+		preferenceApplied(g, headers.prefer, http.StatusOK)
+		answerJSON(g, http.StatusOK, present(result.View))
 		return
 	}
 	x.operation = result.Operation.ID

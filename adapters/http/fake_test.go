@@ -30,6 +30,8 @@ type fakeApp struct {
 	refuse *consent.Reason // changes are compensated for this
 	err    error           // every call fails with it
 	panics bool
+
+	unchanged bool // changes say what holds already
 }
 
 func newFakeApp() *fakeApp {
@@ -90,6 +92,10 @@ func (f *fakeApp) Change(_ context.Context, c ports.ChangeCommand) (ports.Change
 		return ports.ChangeResult{}, err
 	}
 	f.commands = append(f.commands, c)
+	if f.unchanged {
+		a := preference.RestoreAccount(f.standing(c.Customer, ""))
+		return ports.ChangeResult{Unchanged: true, View: ports.PreferenceView{Preferences: a.Preferences(), At: f.now, Tag: a.Tag()}}, nil
+	}
 	a := preference.RestoreAccount(f.standing(c.Customer, c.Key))
 	op, replayed, err := a.Accept(preference.Request{ID: "op-" + strconv.Itoa(len(f.ops)+1), Change: c.Change, Source: c.Source, Actor: c.Actor,
 		Origin: c.Origin, Key: c.Key, Fingerprint: c.Fingerprint, IfMatch: c.IfMatch, Budget: 2 * time.Minute}, f.now)

@@ -143,7 +143,7 @@ func (s *server) PatchDevice(g *gin.Context, id DeviceId, _ PatchDeviceParams) {
 // DeleteDevice signs a device out.
 func (s *server) DeleteDevice(g *gin.Context, id DeviceId, _ DeleteDeviceParams) {
 	device, err := preference.ParseDeviceID(id)
-	s.change(g, nil, preference.ReleaseDevice(device), err, func(v ports.PreferenceView) any { return presentPush(v) })
+	s.changeBecause(g, preference.CauseSignedOut, nil, preference.ReleaseDevice(device), err, func(v ports.PreferenceView) any { return presentPush(v) })
 }
 
 // GetDeliverability answers whether we may send.

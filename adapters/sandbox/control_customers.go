@@ -68,6 +68,8 @@ func (q quietPut) given() bool { return q != quietPut{} }
 type devicePut struct {
 	Token   string `json:"token"`
 	Enabled *bool  `json:"enabled"` // true when not given
+	// Unregistered is a token that its platform does not know any more, as OneSignal finds out when it sends.
+	Unregistered bool `json:"unregistered"`
 	// Type is OneSignal's; without it the type the token has, or else AndroidPush.
 	Type string `json:"type"`
 }
@@ -268,7 +270,12 @@ func (in customerPut) pushChange(o *oneSignalState, id string) (change, []string
 			keys = append(keys, sub.User)
 		}
 		enabled := valueOr(d.Enabled, true)
-		ch.Devices = append(ch.Devices, oneSignalSpec{Type: kind, Token: d.Token, Enabled: &enabled})
+		spec := oneSignalSpec{Type: kind, Token: d.Token, Enabled: &enabled}
+		if d.Unregistered {
+			off, reason := false, notificationsUnregistered
+			spec.Enabled, spec.NotificationTypes = &off, &reason
+		}
+		ch.Devices = append(ch.Devices, spec)
 		ch.SubscriptionIDs = append(ch.SubscriptionIDs, newID())
 	}
 	return ch, keys

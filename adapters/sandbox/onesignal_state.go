@@ -21,6 +21,8 @@ const oneSignalMaxSubscriptions = 20
 const (
 	notificationsOn  = 1
 	notificationsOff = -2
+	// the platform does not know the token any more
+	notificationsUnregistered = -10
 )
 
 // oneSignalState is what OneSignal holds: users, the subscriptions of all of them, and two indexes made from those.

@@ -31,6 +31,9 @@ func (c *Connection) Setup(ctx context.Context) error {
 	if err := c.inboxSchedules(ctx); err != nil {
 		return fmt.Errorf("the inbox's schedules: %w", err)
 	}
+	if err := c.devicesSchedule(ctx); err != nil {
+		return fmt.Errorf("the devices' schedule: %w", err)
+	}
 	if err := c.metricsSchedule(ctx); err != nil {
 		return fmt.Errorf("the measures' schedule: %w", err)
 	}

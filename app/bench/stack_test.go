@@ -125,7 +125,7 @@ func startAccord(b *testing.B, cfg config.Config, targets map[preference.Target]
 	if targets != nil {
 		a.work(b, cfg, catalogue, targets)
 	}
-	a.service = app.New(app.Config{Accounts: a.db, Operations: a.db, Ledger: a.db, Outcomes: a.db, Runs: a.runs, Catalogue: catalogue,
+	a.service = app.New(app.Config{Accounts: a.db, Operations: a.db, Devices: a.db, Ledger: a.db, Outcomes: a.db, Runs: a.runs, Catalogue: catalogue,
 		GrantBudget: cfg.GrantBudget, Now: time.Now, NewID: newID, Logger: quiet()})
 	b.Cleanup(a.service.Close)
 	a.inbox = inbox.New(inbox.Config{Inboxes: a.db, Globals: a.db, Messages: a.db, Feeds: a.db, Deliveries: a.runs, Cards: httpapi.NewCards(),

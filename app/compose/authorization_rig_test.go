@@ -99,7 +99,7 @@ func install(t *testing.T, environ map[string]string) *installed {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.close()) })
 	in := &installed{t: t, c: c, key: signingKey(t)}
-	in.service = preferences.New(preferences.Config{Accounts: c.db, Operations: c.db, Ledger: c.db, Outcomes: c.db, Runs: noRuns{},
+	in.service = preferences.New(preferences.Config{Accounts: c.db, Operations: c.db, Devices: c.db, Ledger: c.db, Outcomes: c.db, Runs: noRuns{},
 		Catalogue: c.catalogue, GrantBudget: time.Minute, Now: time.Now, NewID: newOperationID, Logger: c.log})
 	t.Cleanup(in.service.Close)
 	streams := stream.New(stream.Config{Events: c.db, Standings: c.db, Inbox: c.inbox, Measures: c.metrics, Logger: c.log})

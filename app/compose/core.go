@@ -133,8 +133,8 @@ func (c *core) close() (err error) {
 
 // service builds the use cases.
 func (c *core) service() *app.Service {
-	return app.New(app.Config{Accounts: c.accounts, Operations: c.db, Ledger: c.db, Outcomes: c.db, Runs: c.temporal, Catalogue: c.catalogue,
-		GrantBudget: c.cfg.GrantBudget, Now: time.Now, NewID: newOperationID, Logger: c.log})
+	return app.New(app.Config{Accounts: c.accounts, Operations: c.db, Devices: c.db, Ledger: c.db, Outcomes: c.db, Runs: c.temporal, Catalogue: c.catalogue,
+		GrantBudget: c.cfg.GrantBudget, RefreshAfter: c.cfg.Devices.RefreshAfter, StaleAfter: c.cfg.Devices.StaleAfter, Now: time.Now, NewID: newOperationID, Logger: c.log})
 }
 
 // rights builds the use cases of what a person may demand, over those of the preferences.

@@ -14,6 +14,7 @@ import (
 	"accord/app/config"
 	sealing "accord/app/ledger"
 	"accord/ports"
+	"accord/workflows/devices"
 	"accord/workflows/inbox"
 	"accord/workflows/ledger"
 	upkeep "accord/workflows/metrics"
@@ -77,6 +78,7 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	defer service.Close()
 	reconciliation.Register(own, &reconciliation.Activities{Upkeep: c.reconciliation(service, systems)})
 	ledger.Register(own, &ledger.Activities{Upkeep: &sealing.Sealer{Seals: c.db, Notary: notary, Now: time.Now}})
+	devices.Register(own, &devices.Activities{Upkeep: service})
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)
 	}

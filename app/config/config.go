@@ -100,6 +100,7 @@ type Config struct {
 	// How long a grant may take before it is compensated.
 	GrantBudget time.Duration `env:"ACCORD_GRANT_BUDGET" envDefault:"2m"`
 
+	Devices Devices
 	Email   Email
 	Inbox   Inbox
 	Vendors Vendors
@@ -128,6 +129,15 @@ type Config struct {
 	TemporalUIPort int `env:"ACCORD_TEMPORAL_UI_PORT" envDefault:"8233"`
 
 	unreadable []error
+}
+
+// Devices says how long a registered device counts as known.
+type Devices struct {
+	// A registration that says what the last one said is passed over for this long since that one, so that apps may register at
+	// every launch; 0 to bring each to the vendors.
+	RefreshAfter time.Duration `env:"ACCORD_DEVICE_REFRESH_AFTER" envDefault:"24h"`
+	// A device that nothing was heard of for this long is taken away, in the vendors too.
+	StaleAfter time.Duration `env:"ACCORD_DEVICE_STALE_AFTER" envDefault:"6480h"`
 }
 
 // Inbox says how fresh the inbox is, and what that may cost the engagement platform.
@@ -266,7 +276,7 @@ func bySetting(problem error) error {
 	if !errors.As(problem, &parse) {
 		return problem
 	}
-	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Email](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing](), reflect.TypeFor[Security](), reflect.TypeFor[Reconciliation](),
+	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Devices](), reflect.TypeFor[Email](), reflect.TypeFor[Inbox](), reflect.TypeFor[Vendors](), reflect.TypeFor[Tracing](), reflect.TypeFor[Security](), reflect.TypeFor[Reconciliation](),
 		reflect.TypeFor[Webhooks]()} {
 		if field, ok := t.FieldByName(parse.Name); ok {
 			return fmt.Errorf("%s cannot be read: %w", field.Tag.Get("env"), parse.Err)
@@ -349,6 +359,9 @@ func (c Config) Validate(needs ...Need) error {
 		if rate <= 0 {
 			bad(setting, "must be more than zero, not %g", rate)
 		}
+	}
+	if d := c.Devices; d.RefreshAfter < 0 || d.StaleAfter < 24*time.Hour || d.StaleAfter <= d.RefreshAfter {
+		bad("ACCORD_DEVICE_STALE_AFTER", "must be a day or more, and longer than ACCORD_DEVICE_REFRESH_AFTER, which may be zero; not %s and %s", d.StaleAfter, d.RefreshAfter)
 	}
 	c.Inbox.check(bad)
 	c.Reconciliation.check(bad)

@@ -14,6 +14,9 @@ import (
 //   - we crash after the commit, before the start: the turn is taken and the sweeper starts its run;
 //   - the answer is lost: the same key finds the same operation.
 func (s *Service) Change(ctx context.Context, c ports.ChangeCommand) (ports.ChangeResult, error) {
+	if view, repeated, err := s.repeats(ctx, c); err != nil || repeated {
+		return ports.ChangeResult{View: view, Unchanged: repeated}, err
+	}
 	id := s.NewID()
 	var settled <-chan preference.Operation
 	unwatch := func() {}

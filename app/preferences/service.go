@@ -18,17 +18,21 @@ import (
 type Config struct {
 	Accounts    ports.Accounts
 	Operations  ports.Operations
+	Devices     ports.Devices
 	Ledger      ports.Ledger
 	Outcomes    ports.Outcomes
 	Runs        ports.Runs
 	Catalogue   *preference.Catalogue
 	GrantBudget time.Duration // how long a grant may take before it is compensated
-	Now         func() time.Time
-	NewID       func() string // unique, and roughly in order of time
-	Logger      *slog.Logger
+	// A registration that says nothing new is passed over for this long since the last one that was not; 0 for never.
+	RefreshAfter time.Duration
+	StaleAfter   time.Duration // a device that nothing was heard of for this long is taken away
+	Now          func() time.Time
+	NewID        func() string // unique, and roughly in order of time
+	Logger       *slog.Logger
 }
 
-// Service implements ports.Preferences and ports.Operators.
+// Service implements ports.Preferences, ports.Operators and ports.DeviceUpkeep.
 type Service struct {
 	Config
 	starts   chan queued

@@ -116,7 +116,7 @@ func rigged(t *testing.T) (*preferences.Service, *memory, *mocks.MockRuns, *mock
 		reached: map[string]bool{}}
 	outcomes, runs := mocks.NewMockOutcomes(ctrl), mocks.NewMockRuns(ctrl)
 	ids := 0
-	service := preferences.New(preferences.Config{Accounts: store, Operations: mocks.NewMockOperations(ctrl), Ledger: mocks.NewMockLedger(ctrl),
+	service := preferences.New(preferences.Config{Accounts: store, Operations: mocks.NewMockOperations(ctrl), Devices: mocks.NewMockDevices(ctrl), Ledger: mocks.NewMockLedger(ctrl),
 		Outcomes: outcomes, Runs: runs, Catalogue: catalogue, GrantBudget: time.Minute, Now: func() time.Time { return now },
 		NewID: func() string { ids++; return fmt.Sprint("op-", ids) }, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(service.Close)

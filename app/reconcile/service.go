@@ -286,6 +286,10 @@ func commands(p preference.Preferences, t preference.Target, drifts []preference
 	for _, c := range p.Adopted(drifts) {
 		ask(c, ports.ChangeCommand{Source: sourceOf[t], Cause: "found_by_reconciliation", Elsewhere: true})
 	}
+	for _, c := range p.Discarded(drifts) {
+		ask(c, ports.ChangeCommand{Source: sourceOf[t], Cause: preference.CauseUnregistered, Elsewhere: true,
+			Only: []preference.Target{preference.CRM, preference.Push}})
+	}
 	for _, c := range preference.PutRight(drifts) {
 		ask(c, ports.ChangeCommand{Source: preference.FromReconciler, Cause: "drift", Only: []preference.Target{t}})
 	}

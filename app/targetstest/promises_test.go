@@ -2,6 +2,7 @@ package targetstest
 
 import (
 	"maps"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -26,6 +27,10 @@ func TestPromises(t *testing.T) {
 						Purposes: slices.Sorted(maps.Keys(purposes(r.cfg))),
 						Fail: func(t *testing.T, status int) {
 							r.fault(t, target, fault{"kind": "status", "status": status, "calls": "any", "times": 0})
+						},
+						Unregister: func(t *testing.T, customer preference.CustomerID, token string) {
+							devices := []any{map[string]any{"token": token, "type": "iOSPush", "unregistered": true}}
+							r.control(t, "PUT", "customers/"+url.PathEscape(string(customer)), map[string]any{"push": map[string]any{"devices": devices}}, nil)
 						},
 					}
 				})

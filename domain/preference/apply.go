@@ -154,7 +154,7 @@ func applyRelease(p *Preferences, d changeDoc, _ time.Time, _ Source) error {
 	}
 	i, known := p.find(d.Release)
 	if d.Token != "" {
-		if known && p.devices[i].Token == d.Token && !p.devices[i].TokenAt.After(d.Claimed) {
+		if p.stillHas(d) {
 			p.devices = append(p.devices[:i], p.devices[i+1:]...)
 		}
 		return nil

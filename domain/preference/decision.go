@@ -61,6 +61,9 @@ func (p Preferences) Later(c Change, at time.Time) (Change, error) {
 		choice := p.Topic(key)
 		return choice.Enabled, choice.At
 	})
+	if d.Release != "" && d.Token != "" && !p.stillHas(d) {
+		d.Release = ""
+	}
 	if dev, known := p.Device(d.Device); known {
 		if d.Enabled != nil && !l.counts(*d.Enabled, dev.Enabled, dev.UpdatedAt) {
 			d.Enabled = nil

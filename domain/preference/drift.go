@@ -22,6 +22,8 @@ const (
 	Restate Remedy = "restate"
 	// Adopt: the customer has withdrawn it at the target, after we had last made sure of it there. It holds everywhere.
 	Adopt Remedy = "adopt"
+	// Discard: the token's platform does not know it any more. The device goes; see PruneDevice.
+	Discard Remedy = "discard"
 )
 
 // Drift compares what a target holds with what it shall hold, in a fixed order. We hold what every target has confirmed, so
@@ -39,7 +41,9 @@ func (p Preferences) Drift(t Target, held Holding) []Drift {
 		}
 	}
 	for i, theirs := range held {
-		if _, ours := shall[i]; !ours && (i.Kind == DeviceItem || i.Kind == PurposeItem && theirs == On) {
+		if _, ours := shall[i]; !ours && i.Kind == QuietItem { // fewer may be sent than we know of
+			out = append(out, Drift{i, Unknown, theirs, Restate})
+		} else if !ours && (i.Kind == DeviceItem || i.Kind == PurposeItem && theirs == On) {
 			out = append(out, Drift{i, Unknown, theirs, Withhold})
 		}
 	}
@@ -49,6 +53,10 @@ func (p Preferences) Drift(t Target, held Holding) []Drift {
 
 func (p Preferences) remedy(t Target, i Item, ours, theirs State) Remedy {
 	switch {
+	case theirs == Unregistered:
+		return Discard
+	case i.Kind == QuietItem:
+		return Withhold // it would send when we may not
 	case ours == Off && theirs != Unknown:
 		return Withhold
 	case theirs == Off && p.withdrawable(t, i):
@@ -124,6 +132,17 @@ func (p Preferences) Adopted(drifts []Drift) []Change {
 	return out
 }
 
+// Discarded are the changes that take away what reaches nobody: each device as it was registered when it was looked at.
+func (p Preferences) Discarded(drifts []Drift) []Change {
+	var out []Change
+	for _, d := range drifts {
+		if dev, known := p.ByToken(d.Item.Key); known && d.Remedy == Discard {
+			out = append(out, PruneDevice(dev.ID, dev.Token, dev.TokenAt))
+		}
+	}
+	return out
+}
+
 // PutRight are the changes that tell a target what it holds wrong: one that goes forward, where it would send, and one that
 // is given up in time.
 func PutRight(drifts []Drift) []Change {
@@ -134,7 +153,7 @@ func PutRight(drifts []Drift) []Change {
 			items[Withdrawal] = append(items[Withdrawal], d.Item)
 		case Restate:
 			items[Grant] = append(items[Grant], d.Item)
-		case Adopt:
+		case Adopt, Discard:
 		}
 	}
 	var out []Change

@@ -44,12 +44,15 @@ const (
 	Off     State = "off"     // unsubscribed, disabled, withdrawn
 	Neutral State = "neutral" // the CRM's "neither in nor out"
 	Unknown State = "unknown" // the target has never heard of it
+	// Unregistered is a token that its platform does not know any more, as far as the push provider has found out. It gets
+	// nothing, and is only ever read.
+	Unregistered State = "unregistered"
 )
 
 // Words reports a state in words of its own, such as quiet hours.
 func (s State) Words() bool {
 	switch s {
-	case "", On, Off, Neutral, Unknown:
+	case "", On, Off, Neutral, Unknown, Unregistered:
 		return false
 	}
 	return true
@@ -70,7 +73,7 @@ func (h Holding) State(i Item) State {
 func (h Holding) Missing(want Holding) Holding {
 	out := Holding{}
 	for i, s := range want {
-		if h.State(i) != s {
+		if held := h.State(i); held != s && (held != Unregistered || s != Off) {
 			out[i] = s
 		}
 	}
@@ -172,6 +175,9 @@ func Assign(t Target, c Change, before, after Preferences, current Holding) Assi
 	put := func(i Item, s State) {
 		a.Write[i] = s
 		a.Saw[i], a.Restore[i] = current.State(i), current.State(i)
+		if a.Restore[i] == Unregistered {
+			a.Restore[i] = Off // nobody can be told that
+		}
 		// A target cannot be told to forget a person. Where it had never heard of an item, our own state before is
 		// the closest thing to restore; but what it never had and we only take away stays away.
 		if prior, ours := was[i]; a.Restore[i] == Unknown && ours && s != Unknown {
@@ -179,6 +185,9 @@ func Assign(t Target, c Change, before, after Preferences, current Holding) Assi
 		}
 	}
 	for i, s := range shall {
+		if current.State(i) == Unregistered && c.Token() != i.Key {
+			continue // it gets nothing whatever is written, and is to go: see PruneDevice
+		}
 		if was.State(i) != s || current.State(i) == Unknown || c.names(i, t, after) {
 			put(i, s)
 		}
@@ -258,6 +267,7 @@ func (a Assignment) Undo(current Holding) (restore Holding, left []Item) {
 		switch {
 		case prior == wrote && now == wrote: // nothing to take back
 		case now == Unknown && a.Saw.State(i) == Unknown: // it never arrived
+		case now == Unregistered && a.Saw.State(i) == Unregistered: // neither did this, and it gets nothing as it is
 		case now == wrote, now == prior, now == a.Saw.State(i):
 			restore[i] = prior
 		default:

@@ -154,6 +154,11 @@ func (a *Account) Tag() string {
 	return Tag(a.prefs.version, a.lastOpen())
 }
 
+// meets a condition: none, any, or one of the tags.
+func (a *Account) meets(ifMatch []string) bool {
+	return ifMatch == nil || slices.Contains(ifMatch, "*") || slices.ContainsFunc(ifMatch, a.isTag)
+}
+
 // isTag recognises the tag also as a reader saw it at some moment.
 func (a *Account) isTag(seen string) bool {
 	tag, _, _ := strings.Cut(seen, momentMark)
@@ -182,7 +187,7 @@ func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool
 		}
 		return a.prior, true, nil
 	}
-	if r.IfMatch != nil && !slices.Contains(r.IfMatch, "*") && !slices.ContainsFunc(r.IfMatch, a.isTag) {
+	if !a.meets(r.IfMatch) {
 		return nil, false, fault.New(fault.Precondition, "version-changed", "the preferences have changed; the current ETag is %q", a.Tag())
 	}
 	if erasing := a.erasing(); erasing != nil {

@@ -24,6 +24,8 @@ type Subject struct {
 	Purposes []preference.PurposeID  // it knows, at least two; cmp
 	// Fail makes the vendor answer every further call with this HTTP status.
 	Fail func(t *testing.T, status int)
+	// Unregister makes the vendor find out that a token of the customer is not known to its platform any more; push.
+	Unregister func(t *testing.T, customer preference.CustomerID, token string)
 }
 
 // TargetSystem checks every promise of ports.TargetSystem. open is called once per promise and must answer a subject
@@ -44,6 +46,7 @@ func TargetSystem(t *testing.T, open func(t *testing.T) Subject) {
 		"an ended context is the context's error":                  endedContext,
 		"a device is added, switched and taken away":               device,
 		"a person is forgotten, and nobody else":                   forgets,
+		"a token that its platform does not know is told":          unregistered,
 		"quiet hours and their zone are held as they are said":     quietHours,
 		"a token moves to who registers it, and only from its own": tokenMoves,
 	}
@@ -373,6 +376,22 @@ func device(t *testing.T, s Subject) {
 	}
 	s.write(t, "grace", preference.Holding{{Kind: preference.DeviceItem, Key: "token-ios/1"}: preference.Unknown})
 	s.holds(t, "grace", preference.Holding{})
+}
+
+func unregistered(t *testing.T, s Subject) {
+	if s.System.Name() != preference.Push {
+		return // the promise is about devices; other targets have none
+	}
+	item := preference.Item{Kind: preference.DeviceItem, Key: "token-ios/1"}
+	s.write(t, "ada", preference.Holding{item: preference.On})
+	s.holds(t, "ada", preference.Holding{item: preference.On})
+	s.Unregister(t, "ada", item.Key)
+	s.holds(t, "ada", preference.Holding{item: preference.Unregistered})
+	s.write(t, "ada", preference.Holding{item: preference.On}) // the app has registered it again, so it is known
+	s.holds(t, "ada", preference.Holding{item: preference.On})
+	s.Unregister(t, "ada", item.Key)
+	s.write(t, "ada", preference.Holding{item: preference.Unknown})
+	s.holds(t, "ada", preference.Holding{})
 }
 
 func tokenMoves(t *testing.T, s Subject) {

@@ -229,7 +229,7 @@ func (a *Activities) submit(ctx context.Context, customer preference.CustomerID,
 		start = ports.RunOf(acc, op)
 		return nil
 	})
-	if f, is := fault.As(err); is && f.Kind == fault.NotFound {
+	if f, is := fault.As(err); is && (f.Kind == fault.NotFound || f.Code == "unchanged") {
 		return nil // the device is gone already
 	}
 	if err != nil || start == nil {

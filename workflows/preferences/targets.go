@@ -85,6 +85,13 @@ func (a *Activities) reach(ctx context.Context, op preference.Operation, known *
 		return false, err
 	}
 	resumed := *known != nil
+	if t == preference.Push && !resumed && !op.Change.Erases() { // once, and not while what was decided is brought about
+		defer func(read time.Time) {
+			if err == nil {
+				a.pruneUnregistered(ctx, op, current, read)
+			}
+		}(a.Now())
+	}
 	if !resumed {
 		if *known, err = a.startStep(ctx, op, t, before, after, current); err != nil {
 			return false, err

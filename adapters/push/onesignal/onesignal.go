@@ -64,8 +64,8 @@ func (o *OneSignal) Read(ctx context.Context, customer preference.CustomerID) (p
 	}
 	for _, s := range user.Subscriptions {
 		item := preference.Item{Kind: preference.DeviceItem, Key: s.Token}
-		if s.isPush() && held[item] != preference.On { // a token that is there under two types delivers if either does
-			held[item] = s.state()
+		if s.isPush() { // a token that is there under two types delivers if either does
+			held[item] = livelier(held[item], s.state())
 		}
 	}
 	for tag, value := range user.Properties.Tags {

@@ -11,6 +11,10 @@ import (
 // subscribedNow is the notification_types of a subscription that gets notifications; negative ones are reasons why not.
 const subscribedNow = 1
 
+// unregistered are the notification_types by which OneSignal says that it has tried the token, and the platform does not know it
+// any more: the app was removed, or the browser has given the subscription up. Others are choices, of the person or ours.
+var unregistered = map[int]bool{-10: true, -22: true}
+
 // types are the subscription types of our platforms. Web is ChromePush: the push services of all browsers but Safari's
 // legacy one are addressed alike.
 var types = map[preference.Platform]string{
@@ -52,6 +56,7 @@ type subscription struct {
 	Enabled           *bool  `json:"enabled,omitempty"`
 	NotificationTypes *int   `json:"notification_types,omitempty"`
 	AppVersion        string `json:"app_version,omitempty"`
+	InvalidIdentifier bool   `json:"invalid_identifier,omitempty"` // only ever read
 }
 
 // desired is a subscription as it shall be. Its type stays empty for a device we know nothing about but the token: such
@@ -75,10 +80,23 @@ func (s subscription) isPush() bool { return s.Token != "" && strings.HasSuffix(
 
 // state is On only for what really gets notifications: a negative notification_types stops them also when enabled.
 func (s subscription) state() preference.State {
+	if s.InvalidIdentifier || s.NotificationTypes != nil && unregistered[*s.NotificationTypes] {
+		return preference.Unregistered
+	}
 	if s.Enabled != nil && *s.Enabled && (s.NotificationTypes == nil || *s.NotificationTypes >= 0) {
 		return preference.On
 	}
 	return preference.Off
+}
+
+// livelier is On before Off before Unregistered.
+func livelier(a, b preference.State) preference.State {
+	for _, s := range []preference.State{preference.On, preference.Off} {
+		if a == s || b == s {
+			return s
+		}
+	}
+	return b
 }
 
 func disabledFirst(a, b subscription) int {
