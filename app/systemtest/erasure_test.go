@@ -60,5 +60,5 @@ func TestErasingAPerson(t *testing.T) {
 	require.Empty(t, view.at("devices"))
 	require.EqualValues(t, 0, view.at("version"), "a person nobody has heard of")
 	require.Empty(t, privacy(http.MethodGet, "/v1/customers/"+who+"/export").at("ledger"))
-	require.NoError(t, compose.AuditVerify(t.Context(), s.cfg, quiet(t), "", os.Stderr))
+	require.NoError(t, compose.AuditVerify(t.Context(), s.cfg, quiet(t), compose.AuditOptions{}, os.Stderr))
 }
