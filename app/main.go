@@ -26,6 +26,7 @@ const help = `accord COMMAND
   migrate        bring the database up to date
   audit verify   check the ledger's chains and checkpoints; exit status 1 when something was tampered with
                  (accord audit verify CUSTOMER, or the name of a chain, checks one)
+                 (accord audit verify FILE checks a proof offline, and says what it proves)
                    --checkpoints DIR   hold it against copies of checkpoints that were kept outside
                    --key KEY           trust this public key of checkpoints, too
   keys new       print fresh keys for the configuration
@@ -83,6 +84,9 @@ func run(ctx context.Context, args []string) error {
 		o, err := auditOptions(args[2:])
 		if err != nil {
 			return err
+		}
+		if info, err := os.Stat(o.Only); err == nil && info.Mode().IsRegular() {
+			return compose.AuditProof(cfg, o.Only, o.Keys, os.Stdout)
 		}
 		return compose.AuditVerify(ctx, cfg, log, o, os.Stdout)
 	case len(args) == 2 && args[0] == "probe":

@@ -120,3 +120,24 @@ type Sealed struct {
 	Size        int64 `json:"size"` // of the log, 0 when nothing was sealed
 	HandedOut   int   `json:"handed_out"`
 }
+
+// Proofs takes a chain out of the ledger for somebody who does not trust us.
+type Proofs interface {
+	// Proof is a customer's whole chain as a file that can be checked without us, of one moment. closed tells which entries
+	// are not to be read by who gets it. A customer who has no ledger has one without
+	// entries. Errors: ErrKeyMissing.
+	Proof(ctx context.Context, customer preference.CustomerID, closed func(consent.Entry) bool) (consent.Proof, error)
+}
+
+// Auditing is what is asked of the ledger by those it is kept for. The caller has made sure who asks.
+type Auditing interface {
+	// Checkpoints lists them by number, after the given one.
+	Checkpoints(ctx context.Context, after int64, limit int) ([]SealedCheckpoint, error)
+
+	// Proof of a customer's ledger. What members of staff did is closed to the customer: its hashes are there, and not who
+	// it was. Who has no ledger has a proof without entries.
+	Proof(ctx context.Context, customer preference.CustomerID, toCustomer bool) (consent.Proof, error)
+
+	// ConsentAt is what held at a time, as the ledger tells it.
+	ConsentAt(ctx context.Context, customer preference.CustomerID, at time.Time) (consent.Standing, error)
+}

@@ -267,6 +267,28 @@ type ChannelState struct {
 	Ts *ChosenAt `json:"ts"`
 }
 
+// Checkpoint defines model for Checkpoint.
+type Checkpoint struct {
+	Note   string `json:"note"`
+	Number int64  `json:"number"`
+
+	// Root In hex.
+	Root     string    `json:"root"`
+	SealedAt time.Time `json:"sealed_at"`
+	Size     int64     `json:"size"`
+
+	// Verifier Public key that verifies the note.
+	Verifier string `json:"verifier"`
+}
+
+// CheckpointPage defines model for CheckpointPage.
+type CheckpointPage struct {
+	Checkpoints []Checkpoint `json:"checkpoints"`
+
+	// NextCursor Null where there is none after this page yet.
+	NextCursor *string `json:"next_cursor"`
+}
+
 // ChosenAt When it was chosen; null when it never was.
 type ChosenAt = time.Time
 
@@ -301,6 +323,27 @@ type ClientEvents struct {
 type ConfirmationLink struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	Url       string    `json:"url"`
+}
+
+// ConsentAt defines model for ConsentAt.
+type ConsentAt struct {
+	At time.Time `json:"at"`
+
+	// Facts What had been applied, by path.
+	Facts map[string]ConsentFact `json:"facts"`
+
+	// Withheld What a withdrawal kept from being used, from the moment it was accepted until it was settled.
+	Withheld map[string]ConsentFact `json:"withheld"`
+}
+
+// ConsentFact defines model for ConsentFact.
+type ConsentFact struct {
+	Operation string `json:"operation"`
+
+	// Seq The entry of the ledger that it rests on.
+	Seq   int64       `json:"seq"`
+	Since time.Time   `json:"since"`
+	Value interface{} `json:"value"`
 }
 
 // CustomerExport defines model for CustomerExport.
@@ -747,6 +790,14 @@ type InboxState struct {
 
 // InboxVersion The state of the inbox that this answer belongs to. Opaque; send it as `since` or `as_of`.
 type InboxVersion = string
+
+// LedgerProof A chain in a file of its own; docs/audit.md says what is in it.
+type LedgerProof struct {
+	Chain   string                   `json:"chain"`
+	Entries []map[string]interface{} `json:"entries"`
+	Format  string                   `json:"format"`
+	Seal    *map[string]interface{}  `json:"seal"`
+}
 
 // Merge defines model for Merge.
 type Merge struct {
@@ -1214,6 +1265,9 @@ type AcceptLanguage = string
 // AppVersion defines model for AppVersion.
 type AppVersion = string
 
+// At defines model for At.
+type At = time.Time
+
 // Category defines model for Category.
 type Category = []string
 
@@ -1334,6 +1388,14 @@ type UnsupportedMediaType = Problem
 // VersionTooOld RFC 9457. Decide by `code`; `title` and `detail` are for people.
 type VersionTooOld = Problem
 
+// ListCheckpointsParams defines parameters for ListCheckpoints.
+type ListCheckpointsParams struct {
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // EraseCustomerParams defines parameters for EraseCustomer.
 type EraseCustomerParams struct {
 	// IdempotencyKey 1 to 255 visible ASCII characters, quoted or bare. The same key gives the same operation and the same answer; with
@@ -1351,6 +1413,12 @@ type GetCustomerAuditParams struct {
 
 	// Cursor `next_cursor` of the page before.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetCustomerConsentParams defines parameters for GetCustomerConsent.
+type GetCustomerConsentParams struct {
+	// At The time that is asked about; now when left out.
+	At *At `form:"at,omitempty" json:"at,omitempty"`
 }
 
 // GetDeliverabilityParams defines parameters for GetDeliverability.
@@ -1562,6 +1630,21 @@ type GetOwnAuditParams struct {
 	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
 }
 
+// GetOwnAuditProofParams defines parameters for GetOwnAuditProof.
+type GetOwnAuditProofParams struct {
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
+// GetOwnConsentParams defines parameters for GetOwnConsent.
+type GetOwnConsentParams struct {
+	// At The time that is asked about; now when left out.
+	At *At `form:"at,omitempty" json:"at,omitempty"`
+
+	// AccordInstallationId The app installation, as a UUID.
+	AccordInstallationId *InstallationId `json:"Accord-Installation-Id,omitempty"`
+}
+
 // GetEmailPreferencesParams defines parameters for GetEmailPreferences.
 type GetEmailPreferencesParams struct {
 	// IfNoneMatch Tags the client has; 304 when one of them still holds.
@@ -1762,15 +1845,24 @@ type ServerInterface interface {
 	// PostUnsubscribe Unsubscribe
 	// (POST /u/{token})
 	PostUnsubscribe(c *gin.Context, token LinkToken)
+	// ListCheckpoints The ledger's signed checkpoints
+	// (GET /v1/audit/checkpoints)
+	ListCheckpoints(c *gin.Context, params ListCheckpointsParams)
 	// EraseCustomer Erase a person
 	// (DELETE /v1/customers/{id})
 	EraseCustomer(c *gin.Context, id CustomerId, params EraseCustomerParams)
 	// GetCustomerAudit A customer's ledger
 	// (GET /v1/customers/{id}/audit)
 	GetCustomerAudit(c *gin.Context, id CustomerId, params GetCustomerAuditParams)
+	// GetCustomerAuditProof A customer's ledger, as a proof
+	// (GET /v1/customers/{id}/audit/proof)
+	GetCustomerAuditProof(c *gin.Context, id CustomerId)
 	// CreateConfirmationLink A link that confirms a subscription, for the e-mail that asks for it
 	// (POST /v1/customers/{id}/confirmation-links)
 	CreateConfirmationLink(c *gin.Context, id CustomerId)
+	// GetCustomerConsent A customer's consent at a time
+	// (GET /v1/customers/{id}/consent)
+	GetCustomerConsent(c *gin.Context, id CustomerId, params GetCustomerConsentParams)
 	// GetDeliverability May we send, and if not why
 	// (GET /v1/customers/{id}/deliverability)
 	GetDeliverability(c *gin.Context, id CustomerId, params GetDeliverabilityParams)
@@ -1864,6 +1956,12 @@ type ServerInterface interface {
 	// GetOwnAudit The customer's own ledger
 	// (GET /v1/preferences/audit)
 	GetOwnAudit(c *gin.Context, params GetOwnAuditParams)
+	// GetOwnAuditProof The customer's own ledger, as a proof
+	// (GET /v1/preferences/audit/proof)
+	GetOwnAuditProof(c *gin.Context, params GetOwnAuditProofParams)
+	// GetOwnConsent The customer's own consent at a time
+	// (GET /v1/preferences/consent)
+	GetOwnConsent(c *gin.Context, params GetOwnConsentParams)
 	// GetEmailPreferences The e-mail marketing subscription
 	// (GET /v1/preferences/email)
 	GetEmailPreferences(c *gin.Context, params GetEmailPreferencesParams)
@@ -2045,6 +2143,41 @@ func (siw *ServerInterfaceWrapper) PostUnsubscribe(c *gin.Context) {
 	siw.Handler.PostUnsubscribe(c, token)
 }
 
+// ListCheckpoints operation middleware
+func (siw *ServerInterfaceWrapper) ListCheckpoints(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCheckpointsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListCheckpoints(c, params)
+}
+
 // EraseCustomer operation middleware
 func (siw *ServerInterfaceWrapper) EraseCustomer(c *gin.Context) {
 
@@ -2157,6 +2290,31 @@ func (siw *ServerInterfaceWrapper) GetCustomerAudit(c *gin.Context) {
 	siw.Handler.GetCustomerAudit(c, id, params)
 }
 
+// GetCustomerAuditProof operation middleware
+func (siw *ServerInterfaceWrapper) GetCustomerAuditProof(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id CustomerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetCustomerAuditProof(c, id)
+}
+
 // CreateConfirmationLink operation middleware
 func (siw *ServerInterfaceWrapper) CreateConfirmationLink(c *gin.Context) {
 
@@ -2180,6 +2338,42 @@ func (siw *ServerInterfaceWrapper) CreateConfirmationLink(c *gin.Context) {
 	}
 
 	siw.Handler.CreateConfirmationLink(c, id)
+}
+
+// GetCustomerConsent operation middleware
+func (siw *ServerInterfaceWrapper) GetCustomerConsent(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id CustomerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCustomerConsentParams
+
+	// ------------- Optional query parameter "at" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "at", c.Request.URL.Query(), &params.At, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter at: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetCustomerConsent(c, id, params)
 }
 
 // GetDeliverability operation middleware
@@ -3691,6 +3885,94 @@ func (siw *ServerInterfaceWrapper) GetOwnAudit(c *gin.Context) {
 	siw.Handler.GetOwnAudit(c, params)
 }
 
+// GetOwnAuditProof operation middleware
+func (siw *ServerInterfaceWrapper) GetOwnAuditProof(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetOwnAuditProofParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetOwnAuditProof(c, params)
+}
+
+// GetOwnConsent operation middleware
+func (siw *ServerInterfaceWrapper) GetOwnConsent(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetOwnConsentParams
+
+	// ------------- Optional query parameter "at" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "at", c.Request.URL.Query(), &params.At, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter at: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Accord-Installation-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accord-Installation-Id")]; found {
+		var AccordInstallationId InstallationId
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Accord-Installation-Id, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accord-Installation-Id", valueList[0], &AccordInstallationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Accord-Installation-Id: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.AccordInstallationId = &AccordInstallationId
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetOwnConsent(c, params)
+}
+
 // GetEmailPreferences operation middleware
 func (siw *ServerInterfaceWrapper) GetEmailPreferences(c *gin.Context) {
 
@@ -4112,6 +4394,11 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/v1/preferences/email", wrapper.GetEmailPreferences)
 	router.PATCH(options.BaseURL+"/v1/preferences/email", wrapper.PatchEmailPreferences)
 	router.GET(options.BaseURL+"/v1/preferences/audit", wrapper.GetOwnAudit)
+	router.GET(options.BaseURL+"/v1/preferences/audit/proof", wrapper.GetOwnAuditProof)
+	router.GET(options.BaseURL+"/v1/preferences/consent", wrapper.GetOwnConsent)
+	router.GET(options.BaseURL+"/v1/customers/:id/audit/proof", wrapper.GetCustomerAuditProof)
+	router.GET(options.BaseURL+"/v1/customers/:id/consent", wrapper.GetCustomerConsent)
+	router.GET(options.BaseURL+"/v1/audit/checkpoints", wrapper.ListCheckpoints)
 	router.DELETE(options.BaseURL+"/v1/devices/:device_id", wrapper.DeleteDevice)
 	router.PATCH(options.BaseURL+"/v1/devices/:device_id", wrapper.PatchDevice)
 	router.PUT(options.BaseURL+"/v1/devices/:device_id", wrapper.PutDevice)

@@ -57,7 +57,7 @@ func (s *safeBuffer) String() string {
 func newAPI(t testing.TB, options ...func(*Config)) *api {
 	t.Helper()
 	a := &api{t: t, app: newFakeApp(), inbox: newFakeInbox(), measure: newFakeMeasures(), streams: &fakeStreams{}, links: &fakeLinks{}, asking: &fakeAsking{}, metrics: prometheus.NewRegistry(), logs: &safeBuffer{}}
-	cfg := Config{Preferences: a.app, Operators: a.app, Inbox: a.inbox, Messages: a.inbox, LinkTargets: a.inbox, EmailLinks: a.links, Brand: "Example & Sons", Engagement: a.measure, Reconciliation: a.asking, Rights: fakeRights{a.app}, Streams: a.streams,
+	cfg := Config{Preferences: a.app, Operators: a.app, Inbox: a.inbox, Messages: a.inbox, LinkTargets: a.inbox, EmailLinks: a.links, Brand: "Example & Sons", Engagement: a.measure, Reconciliation: a.asking, Rights: fakeRights{a.app}, Auditing: fakeAuditing{a.app}, Streams: a.streams,
 		Verifier: newFakeVerifier(), Catalogue: a.app.catalogue, Metrics: a.metrics,
 		Ready: map[string]ports.Readiness{}, Build: "test", Logger: slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, o := range options {

@@ -48,6 +48,7 @@ type Config struct {
 
 	Reconciliation ports.Reconciliation
 	Rights         ports.Rights
+	Auditing       ports.Auditing
 }
 
 type server struct {
@@ -76,6 +77,7 @@ type server struct {
 
 	reconciliation ports.Reconciliation
 	rights         ports.Rights
+	auditing       ports.Auditing
 }
 
 var _ ServerInterface = (*server)(nil)
@@ -107,7 +109,7 @@ func headOnly(r *http.Request) bool { return r.Context().Value(headKey{}) != nil
 
 func (c Config) check() error {
 	missing := map[string]bool{"preferences": c.Preferences == nil, "operators": c.Operators == nil, "inbox": c.Inbox == nil, "messages": c.Messages == nil,
-		"link targets": c.LinkTargets == nil, "e-mail links": c.EmailLinks == nil, "engagement": c.Engagement == nil, "reconciliation": c.Reconciliation == nil, "rights": c.Rights == nil, "streams": c.Streams == nil, "verifier": c.Verifier == nil, "catalogue": c.Catalogue == nil, "metrics": c.Metrics == nil, "logger": c.Logger == nil}
+		"link targets": c.LinkTargets == nil, "e-mail links": c.EmailLinks == nil, "engagement": c.Engagement == nil, "reconciliation": c.Reconciliation == nil, "rights": c.Rights == nil, "auditing": c.Auditing == nil, "streams": c.Streams == nil, "verifier": c.Verifier == nil, "catalogue": c.Catalogue == nil, "metrics": c.Metrics == nil, "logger": c.Logger == nil}
 	maps.DeleteFunc(missing, func(_ string, is bool) bool { return !is })
 	if len(missing) == 0 {
 		return nil
@@ -136,7 +138,7 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 		return nil, err
 	}
 	s := &server{preferences: cfg.Preferences, operators: cfg.Operators, inbox: cfg.Inbox, messages: cfg.Messages, linkTargets: cfg.LinkTargets,
-		links: cfg.EmailLinks, pages: pages, engagement: cfg.Engagement, reconciliation: cfg.Reconciliation, rights: cfg.Rights, streams: cfg.Streams,
+		links: cfg.EmailLinks, pages: pages, engagement: cfg.Engagement, reconciliation: cfg.Reconciliation, rights: cfg.Rights, auditing: cfg.Auditing, streams: cfg.Streams,
 		decisions: cfg.Decisions,
 		large:     make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
 		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c, addresses: cfg.Addresses}

@@ -18,7 +18,7 @@ func overTheWire(t *testing.T) (address string, app *fakeApp) {
 	t.Helper()
 	app = newFakeApp()
 	box := newFakeInbox()
-	handler, err := New(Config{Preferences: app, Operators: app, Inbox: box, Messages: box, LinkTargets: box, EmailLinks: &fakeLinks{}, Engagement: newFakeMeasures(), Reconciliation: &fakeAsking{}, Rights: fakeRights{app}, Streams: &fakeStreams{},
+	handler, err := New(Config{Preferences: app, Operators: app, Inbox: box, Messages: box, LinkTargets: box, EmailLinks: &fakeLinks{}, Engagement: newFakeMeasures(), Reconciliation: &fakeAsking{}, Rights: fakeRights{app}, Auditing: fakeAuditing{app}, Streams: &fakeStreams{},
 		Verifier: newFakeVerifier(), Catalogue: app.catalogue,
 		Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)

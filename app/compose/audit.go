@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -47,6 +48,27 @@ func AuditVerify(ctx context.Context, cfg config.Config, log *slog.Logger, o Aud
 	}
 	return nil
 }
+
+// AuditProof checks a proof in a file, without a database, and says what it proves.
+func AuditProof(cfg config.Config, file string, keys []string, out io.Writer) error {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	proved, err := checkpoint.Check(raw, slices.Concat(keys, cfg.CheckpointVerifiers)...)
+	if err != nil {
+		return err
+	}
+	for _, sentence := range proved.Sentences() {
+		fmt.Fprintln(out, sentence)
+	}
+	if len(proved.Problems) > 0 {
+		return errProof
+	}
+	return nil
+}
+
+var errProof = errors.New("the proof does not hold")
 
 type auditReport struct {
 	out      io.Writer

@@ -2,10 +2,13 @@ package compose
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +21,7 @@ import (
 	"accord/adapters/postgres"
 	"accord/app/config"
 	sealing "accord/app/ledger"
+	"accord/domain/consent"
 	"accord/domain/preference"
 	"accord/ports/portstest"
 )
@@ -180,4 +184,78 @@ func TestKeysNewPrintsWhatCanBeUsed(t *testing.T) {
 	ring, err := ledgerKeys(cfg)
 	require.NoError(t, err)
 	require.NotNil(t, ring)
+}
+
+// A proof is checked without us, says what it proves, and shows any byte that was changed.
+func TestAProofIsCheckedOffline(t *testing.T) {
+	t.Parallel()
+	r := newAuditRig(t)
+	portstest.Accept(t, r.db, "ada", portstest.Subscribe("ada"))
+	auditor := &sealing.Auditor{Ledger: r.db, Seals: r.db, Proofs: r.db}
+	p, err := auditor.Proof(t.Context(), "ada", true)
+	require.NoError(t, err)
+	none, err := auditor.Proof(t.Context(), "nobody", true)
+	require.NoError(t, err)
+	require.Empty(t, none.Entries)
+	raw, err := json.Marshal(p)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "proof.json")
+	check := func(raw []byte, keys ...string) (string, error) {
+		require.NoError(t, os.WriteFile(file, raw, 0o600))
+		var out strings.Builder
+		err := AuditProof(config.Config{}, file, keys, &out)
+		return out.String(), err
+	}
+	said, err := check(raw, r.notary.Verifier())
+	require.NoError(t, err, said)
+	require.Contains(t, said, "holds the 5 entries of chain ch_")
+	require.Contains(t, said, "Entries 1 to 4 were in the ledger")
+	require.Contains(t, said, "The last 1 came later and are not sealed yet.")
+	require.Contains(t, said, "of a key that you trust")
+	said, err = check(raw)
+	require.NoError(t, err)
+	require.Contains(t, said, "by the key in the file itself")
+	stranger, err := checkpoint.NewKey("accord.test")
+	require.NoError(t, err)
+	other, err := checkpoint.NewSigner(stranger)
+	require.NoError(t, err)
+	said, err = check(raw, other.Verifier())
+	require.ErrorIs(t, err, errProof)
+	require.Contains(t, said, "Nothing is proved by this file.")
+
+	var whole any
+	require.NoError(t, json.Unmarshal(raw, &whole))
+	for i := range raw {
+		changed := slices.Clone(raw)
+		changed[i] ^= 1
+		var is any
+		if json.Unmarshal(changed, &is) != nil || reflect.DeepEqual(is, whole) {
+			continue
+		}
+		var read consent.Proof
+		if again := json.Unmarshal(changed, &read); again == nil {
+			if text, err := json.Marshal(read); err == nil && string(text) == string(raw) {
+				continue // it means the same: a name that is read in capitals, too
+			}
+		}
+		proved, err := checkpoint.Check(changed, r.notary.Verifier())
+		require.True(t, err != nil || len(proved.Problems) > 0, "byte %d: %s", i, changed[max(0, i-40):min(len(changed), i+40)])
+	}
+}
+
+// What held at a time, from the ledger alone.
+func TestConsentAtATime(t *testing.T) {
+	t.Parallel()
+	r := newAuditRig(t)
+	auditor := &sealing.Auditor{Ledger: r.db, Seals: r.db, Proofs: r.db}
+	s, err := auditor.ConsentAt(t.Context(), "ada", portstest.Noon.Add(-time.Second))
+	require.NoError(t, err)
+	require.Empty(t, s.Facts)
+	s, err = auditor.ConsentAt(t.Context(), "ada", portstest.Noon)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, s.Withheld["email.marketing"].Seq, "asked for in the same moment, and not applied yet")
+	s, err = auditor.ConsentAt(t.Context(), "ada", portstest.Noon.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, "unsubscribed", s.Facts["email.marketing"].Value)
+	require.Empty(t, s.Withheld)
 }

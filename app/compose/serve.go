@@ -17,6 +17,7 @@ import (
 	"accord/app/config"
 	"accord/app/email"
 	"accord/app/gpc"
+	"accord/app/ledger"
 	"accord/app/preferences"
 	"accord/app/stream"
 	"accord/ports"
@@ -88,7 +89,7 @@ func (c *core) handler(service *preferences.Service, streams ports.Streams, sign
 	}
 	hc := httpapi.Config{Decisions: told, EmailLinks: mail, Brand: c.cfg.Email.Brand, Preferences: replaying{service, c.metrics.changes.replays}, Operators: service,
 		Inbox: measuredInbox{c.inbox, c.metrics.inboxes}, Messages: measuredMessages{c.inbox, c.metrics.inboxes}, LinkTargets: c.inbox,
-		Engagement: c.measures, Reconciliation: onRequest{c}, Rights: c.rights(service), Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
+		Engagement: c.measures, Reconciliation: onRequest{c}, Rights: c.rights(service), Auditing: &ledger.Auditor{Ledger: c.db, Seals: c.db, Proofs: c.db}, Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
 		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Tracer: c.tracing.Tracer("http"), Logger: c.log, Build: Build,
 		Addresses: httpapi.AddressPolicy(c.cfg.AuditAddress), Proxies: c.cfg.TrustedProxies,
 		Signals: signals, Limits: rateLimits(c.cfg.Security), CORSOrigins: c.cfg.Security.CORSOrigins, HSTS: c.cfg.Security.HSTS}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +26,14 @@ type machine struct {
 	verifier *consent.Verifier
 	held     Preferences
 	told     map[int64][]consent.Event // by operation
+	moments  []moment
+}
+
+// moment is what held, to be asked of the ledger later.
+type moment struct {
+	at       time.Time
+	held     Preferences
+	withheld int // withdrawals that were not settled
 }
 
 // No sequence of requests, crashes, refusals and decisions breaks what the queue promises.
@@ -50,7 +59,38 @@ func TestAnyLifeOfAnAccount(t *testing.T) {
 			"expire":       m.expires,
 		})
 		m.drain(t)
+		m.ledgerRemembers(t)
 	})
+}
+
+// ledgerRemembers: asked later what held at a moment, the ledger alone answers what the account held then.
+func (m *machine) ledgerRemembers(t *rapid.T) {
+	var lines []consent.Line
+	for _, l := range m.links {
+		e, err := l.Read(m.chain.Key)
+		require.NoError(t, err)
+		lines = append(lines, consent.Line{Link: l, Entry: e})
+	}
+	for i, at := range m.moments {
+		if i+1 < len(m.moments) && !m.moments[i+1].at.After(at.at) {
+			continue // more has happened in the same moment
+		}
+		s := consent.StandingAt(lines, at.at)
+		want := map[string]any{}
+		for _, op := range m.ops {
+			for path, value := range at.held.Facts(op.Change) {
+				want[path] = value
+			}
+		}
+		for path, f := range s.Facts {
+			// A device may also change by what happens to another one: of those the ledger tells what each change made of it.
+			if strings.HasPrefix(path, "devices.") || strings.HasPrefix(path, "reaffirmed.") {
+				continue
+			}
+			require.JSONEq(t, asJSON(want[path]), asJSON(f.Value), "%s at %s", path, at.at)
+		}
+		require.False(t, at.withheld == 0 && len(s.Withheld) > 0, "nothing is withheld when nothing is withdrawn")
+	}
 }
 
 // crashing runs a transaction, perhaps after one that was rolled back, perhaps again because the answer was lost.
@@ -378,6 +418,7 @@ func (m *machine) ledgerTellsIt(t *rapid.T) {
 		require.Equal(t, m.held.Version(), e.Version)
 	}
 	m.read = len(m.links)
+	m.moments = append(m.moments, moment{m.now, m.held, len(m.load("").Holds())})
 	require.Empty(t, m.verifier.Finish(m.chain.Head))
 	require.Equal(t, stored(t, m.held), stored(t, m.preferences()))
 	for _, op := range m.ops {

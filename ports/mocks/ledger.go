@@ -363,3 +363,109 @@ func (mr *MockLedgerUpkeepMockRecorder) Seal(ctx interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Seal", reflect.TypeOf((*MockLedgerUpkeep)(nil).Seal), ctx)
 }
+
+// MockProofs is a mock of Proofs interface.
+type MockProofs struct {
+	ctrl     *gomock.Controller
+	recorder *MockProofsMockRecorder
+}
+
+// MockProofsMockRecorder is the mock recorder for MockProofs.
+type MockProofsMockRecorder struct {
+	mock *MockProofs
+}
+
+// NewMockProofs creates a new mock instance.
+func NewMockProofs(ctrl *gomock.Controller) *MockProofs {
+	mock := &MockProofs{ctrl: ctrl}
+	mock.recorder = &MockProofsMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockProofs) EXPECT() *MockProofsMockRecorder {
+	return m.recorder
+}
+
+// Proof mocks base method.
+func (m *MockProofs) Proof(ctx context.Context, customer preference.CustomerID, closed func(consent.Entry) bool) (consent.Proof, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Proof", ctx, customer, closed)
+	ret0, _ := ret[0].(consent.Proof)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Proof indicates an expected call of Proof.
+func (mr *MockProofsMockRecorder) Proof(ctx, customer, closed interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Proof", reflect.TypeOf((*MockProofs)(nil).Proof), ctx, customer, closed)
+}
+
+// MockAuditing is a mock of Auditing interface.
+type MockAuditing struct {
+	ctrl     *gomock.Controller
+	recorder *MockAuditingMockRecorder
+}
+
+// MockAuditingMockRecorder is the mock recorder for MockAuditing.
+type MockAuditingMockRecorder struct {
+	mock *MockAuditing
+}
+
+// NewMockAuditing creates a new mock instance.
+func NewMockAuditing(ctrl *gomock.Controller) *MockAuditing {
+	mock := &MockAuditing{ctrl: ctrl}
+	mock.recorder = &MockAuditingMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockAuditing) EXPECT() *MockAuditingMockRecorder {
+	return m.recorder
+}
+
+// Checkpoints mocks base method.
+func (m *MockAuditing) Checkpoints(ctx context.Context, after int64, limit int) ([]ports.SealedCheckpoint, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Checkpoints", ctx, after, limit)
+	ret0, _ := ret[0].([]ports.SealedCheckpoint)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Checkpoints indicates an expected call of Checkpoints.
+func (mr *MockAuditingMockRecorder) Checkpoints(ctx, after, limit interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Checkpoints", reflect.TypeOf((*MockAuditing)(nil).Checkpoints), ctx, after, limit)
+}
+
+// ConsentAt mocks base method.
+func (m *MockAuditing) ConsentAt(ctx context.Context, customer preference.CustomerID, at time.Time) (consent.Standing, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ConsentAt", ctx, customer, at)
+	ret0, _ := ret[0].(consent.Standing)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ConsentAt indicates an expected call of ConsentAt.
+func (mr *MockAuditingMockRecorder) ConsentAt(ctx, customer, at interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ConsentAt", reflect.TypeOf((*MockAuditing)(nil).ConsentAt), ctx, customer, at)
+}
+
+// Proof mocks base method.
+func (m *MockAuditing) Proof(ctx context.Context, customer preference.CustomerID, toCustomer bool) (consent.Proof, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Proof", ctx, customer, toCustomer)
+	ret0, _ := ret[0].(consent.Proof)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Proof indicates an expected call of Proof.
+func (mr *MockAuditingMockRecorder) Proof(ctx, customer, toCustomer interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Proof", reflect.TypeOf((*MockAuditing)(nil).Proof), ctx, customer, toCustomer)
+}
