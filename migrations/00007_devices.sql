@@ -12,5 +12,8 @@ CREATE INDEX CONCURRENTLY operations_open_registrations ON operations (md5(chang
   WHERE status IN ('accepted', 'running', 'needs_attention', 'compensating') AND change->'register' IS NOT NULL;
 
 -- +goose Down
-DROP INDEX CONCURRENTLY IF EXISTS operations_open_registrations;
-DROP INDEX CONCURRENTLY IF EXISTS device_tokens_by_age;
+-- +goose StatementBegin
+DO $$ BEGIN
+  RAISE EXCEPTION 'there is no way back from 00007_devices: the code looks devices up by these indexes';
+END $$;
+-- +goose StatementEnd

@@ -11,4 +11,8 @@ CREATE TABLE gpc_signals (
 );
 
 -- +goose Down
-DROP TABLE gpc_signals;
+-- +goose StatementBegin
+DO $$ BEGIN
+  RAISE EXCEPTION 'there is no way back from 00009_gpc_signals: it would drop what customers have signalled; restore a backup instead';
+END $$;
+-- +goose StatementEnd

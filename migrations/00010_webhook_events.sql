@@ -23,4 +23,8 @@ CREATE INDEX webhook_events_by_age ON webhook_events (received_at);
 CREATE INDEX webhook_events_by_customer ON webhook_events (customer_id) WHERE customer_id IS NOT NULL;
 
 -- +goose Down
-DROP TABLE webhook_events;
+-- +goose StatementBegin
+DO $$ BEGIN
+  RAISE EXCEPTION 'there is no way back from 00010_webhook_events: it would take what was told twice for new; restore a backup instead';
+END $$;
+-- +goose StatementEnd
