@@ -14,8 +14,10 @@ import (
 
 // TestKill9 is the promise under crashes: whichever process is killed, in whatever phase of a change, the change ends
 // applied everywhere or compensated everywhere, and who asked for it gets one answer.
+//
+// It runs alone: calls are held for as long as a vendor may take to answer, and what happens to them meanwhile is only what
+// the test does when nothing else keeps the machine busy.
 func TestKill9(t *testing.T) {
-	t.Parallel()
 	p := startProcesses(t)
 	for _, v := range []victim{
 		{"API", func(t *testing.T) { p.api.kill(t) }, p.startAPI},
