@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"accord/app/chaostest/checker"
+	"accord/app/systemtest/process"
 )
 
 // calm is how long nothing may have been open before it is believed that nothing will be again: an end can bring forth another
@@ -169,7 +170,7 @@ func (w *workload) tell(ctx context.Context, to, who, scope, path string) (json.
 
 // audit has the ledger verified as an operator would.
 func (w *workload) audit(ctx context.Context, final *checker.Final) error {
-	told, err := w.stack.accord(ctx, w.stack.env, "audit", "verify")
+	told, err := process.Run(ctx, w.stack.bin, w.stack.env, "audit", "verify")
 	final.Audit.Output = told
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,14 +118,14 @@ func (s *stack) servers(ctx context.Context) (err error) {
 		return err
 	}
 	s.jwks = httptest.NewServer(s.issuer.keys)
-	s.sandbox = freeAddr()
+	s.sandbox = process.FreeAddr()
 	s.links, err = newLinks(map[string]string{"postgres": s.postgres.address(), "temporal": s.temporal.address(), "sandbox": s.sandbox})
 	return err
 }
 
 // configure settles the environment of every part, and brings the database up to date.
 func (s *stack) configure(ctx context.Context) error {
-	s.apis = []string{"http://" + freeAddr(), "http://" + freeAddr()}
+	s.apis = []string{"http://" + process.FreeAddr(), "http://" + process.FreeAddr()}
 	signing, err := checkpoint.NewKey("accord.chaos")
 	if err != nil {
 		return err
@@ -142,7 +139,7 @@ func (s *stack) configure(ctx context.Context) error {
 		"ACCORD_VENDOR_TIMEOUT=3s", "ACCORD_GRANT_BUDGET=40s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=info",
 		"ACCORD_INBOX_PULL_EVERY=5s", "ACCORD_INBOX_OWN_TTL=10s",
 		"ACCORD_PUBLIC_URL="+s.apis[0], "ACCORD_LINK_KEYS="+links.NewKey("chaos"))
-	_, err = s.accord(ctx, s.env, "migrate")
+	_, err = process.Run(ctx, s.bin, s.env, "migrate")
 	return err
 }
 
@@ -157,7 +154,7 @@ func (s *stack) part(ctx context.Context, name string) (*part, error) {
 	env := append(slices.Clone(s.env),
 		"ACCORD_DATABASE_URL="+through(s.postgres.url(), s.links.address(kind, "postgres")),
 		"ACCORD_TEMPORAL_ADDRESS="+s.links.address(kind, "temporal"))
-	vendors, err := s.vendors(ctx, env, s.links.address(kind, "sandbox"))
+	vendors, err := process.Vendors(ctx, s.bin, env, s.links.address(kind, "sandbox"))
 	if err != nil {
 		return nil, err
 	}
@@ -172,27 +169,6 @@ func (s *stack) part(ctx context.Context, name string) (*part, error) {
 	return p, nil
 }
 
-// vendors are what `accord sandbox env` tells a shell.
-func (s *stack) vendors(ctx context.Context, env []string, address string) (out []string, err error) {
-	told, err := s.accord(ctx, append(slices.Clone(env), "ACCORD_SANDBOX_ADDR="+address), "sandbox", "env")
-	for _, m := range regexp.MustCompile(`(?m)^export (\w+)='(.*)'$`).FindAllStringSubmatch(told, -1) {
-		out = append(out, m[1]+"="+m[2])
-	}
-	return out, err
-}
-
-// accord runs a command to its end and gives what it printed. Its exit is an *exec.ExitError.
-func (s *stack) accord(ctx context.Context, env []string, arguments ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, s.bin, arguments...) //nolint:gosec // the command under test
-	var problems bytes.Buffer
-	cmd.Env, cmd.Stderr = env, &problems
-	out, err := cmd.Output()
-	if err != nil {
-		return string(out), fmt.Errorf("accord %v: %w: %s", arguments, err, &problems)
-	}
-	return string(out), nil
-}
-
 // through leads a database's URL another way.
 func through(raw, address string) string {
 	u, err := url.Parse(raw)
@@ -201,15 +177,6 @@ func through(raw, address string) string {
 	}
 	u.Host = address
 	return u.String()
-}
-
-func freeAddr() string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a port of our own
-	if err != nil {
-		return ""
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // awaitReady waits until every part is there and answers.
@@ -225,7 +192,7 @@ func (s *stack) awaitReady(ctx context.Context, limit time.Duration) error {
 			}
 		}
 		for _, address := range []string{s.apis[0] + "/readyz", s.apis[1] + "/readyz", "http://" + s.sandbox + "/healthz"} {
-			if err := answersWell(ctx, client, address); err != nil {
+			if err := process.Answers(ctx, client, address); err != nil {
 				last = err.Error()
 			}
 		}
@@ -238,22 +205,6 @@ func (s *stack) awaitReady(ctx context.Context, limit time.Duration) error {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-}
-
-func answersWell(ctx context.Context, client *http.Client, address string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return err
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %d", address, res.StatusCode)
-	}
-	return nil
 }
 
 // heal ends every disturbance that may be left, and waits until everything is there.
