@@ -20,3 +20,4 @@ package ports
 //go:generate go tool mockgen -source=rights.go -destination=mocks/rights.go -package=mocks
 //go:generate go tool mockgen -source=reconciliation.go -destination=mocks/reconciliation.go -package=mocks
 //go:generate go tool mockgen -source=decisions.go -destination=mocks/decisions.go -package=mocks
+//go:generate go tool mockgen -source=subscribers.go -destination=mocks/subscribers.go -package=mocks

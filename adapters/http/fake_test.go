@@ -261,6 +261,7 @@ func newFakeVerifier() fakeVerifier {
 		"looker":  {Subject: "support", ClientID: "desk", Scopes: []string{"operations:read"}},
 		"editor":  {Subject: "campaigns", ClientID: "campaigns", Scopes: []string{"messages:write"}},
 		"proof":   {Subject: "campaigns", ClientID: "campaigns", Scopes: []string{"messages:read"}},
+		"hooks":   {Subject: "integrations", ClientID: "integrations", Scopes: []string{"webhooks:write"}},
 		"mailer":  {Subject: "mailer", ClientID: "mailer", Scopes: []string{"preferences:write"}},
 		"privacy": {Subject: "privacy-desk", ClientID: "desk", Scopes: []string{"customers:erase"}},
 		"analyst": {Subject: "reports", ClientID: "reports", Scopes: []string{"metrics:read"}},

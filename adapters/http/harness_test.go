@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"accord/ports"
+	"accord/ports/mocks"
 )
 
 // api is the whole handler over the fake application. Every answer it gives is held against the contract.
@@ -57,7 +58,7 @@ func (s *safeBuffer) String() string {
 func newAPI(t testing.TB, options ...func(*Config)) *api {
 	t.Helper()
 	a := &api{t: t, app: newFakeApp(), inbox: newFakeInbox(), measure: newFakeMeasures(), streams: &fakeStreams{}, links: &fakeLinks{}, asking: &fakeAsking{}, metrics: prometheus.NewRegistry(), logs: &safeBuffer{}}
-	cfg := Config{Preferences: a.app, Operators: a.app, Inbox: a.inbox, Messages: a.inbox, LinkTargets: a.inbox, EmailLinks: a.links, Brand: "Example & Sons", Engagement: a.measure, Reconciliation: a.asking, Rights: fakeRights{a.app}, Auditing: fakeAuditing{a.app}, Streams: a.streams,
+	cfg := Config{Preferences: a.app, Operators: a.app, Inbox: a.inbox, Messages: a.inbox, LinkTargets: a.inbox, EmailLinks: a.links, Brand: "Example & Sons", Engagement: a.measure, Reconciliation: a.asking, Rights: fakeRights{a.app}, Auditing: fakeAuditing{a.app}, Streams: a.streams, Endpoints: mocks.NewMockEndpoints(nil),
 		Verifier: newFakeVerifier(), Catalogue: a.app.catalogue, Metrics: a.metrics,
 		Ready: map[string]ports.Readiness{}, Build: "test", Logger: slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, o := range options {

@@ -41,6 +41,7 @@ var known = []struct{ Code, Title, Meaning string }{
 	{"unexpected-body", "This call takes no body", "What was sent would have been ignored."},
 	{"unauthenticated", "A token is needed", "Send Authorization: Bearer with an access token."},
 	{"invalid-token", "The token is not to be trusted", "Get a new one."},
+	{"too-many-endpoints", "There are too many endpoints", "Delete one first."},
 	{"invalid-signature", "The message is not signed as it should be", "Sign it with one of the source's secrets, at the time of each attempt."},
 	{"insufficient-scope", "The token does not permit this", "WWW-Authenticate names the scope."},
 	{"not-a-customer", "No customer is behind this token", "Preferences belong to people; the token was issued to a client for itself."},

@@ -29,6 +29,7 @@ type Config struct {
 	EmailLinks  ports.EmailLinks
 	Engagement  ports.Metrics
 	Streams     ports.Streams
+	Endpoints   ports.Endpoints // of those who are told of changes
 	Decisions   ports.Decisions // from outside; nil where nobody may tell any
 	Verifier    ports.TokenVerifier
 	Catalogue   *preference.Catalogue
@@ -62,6 +63,7 @@ type server struct {
 	engagement  ports.Metrics
 	streams     ports.Streams
 	decisions   ports.Decisions
+	endpoints   ports.Endpoints
 	large       chan struct{} // a place for each large body that is worked on
 	questions   *questions
 	limits      *limits
@@ -109,7 +111,7 @@ func headOnly(r *http.Request) bool { return r.Context().Value(headKey{}) != nil
 
 func (c Config) check() error {
 	missing := map[string]bool{"preferences": c.Preferences == nil, "operators": c.Operators == nil, "inbox": c.Inbox == nil, "messages": c.Messages == nil,
-		"link targets": c.LinkTargets == nil, "e-mail links": c.EmailLinks == nil, "engagement": c.Engagement == nil, "reconciliation": c.Reconciliation == nil, "rights": c.Rights == nil, "auditing": c.Auditing == nil, "streams": c.Streams == nil, "verifier": c.Verifier == nil, "catalogue": c.Catalogue == nil, "metrics": c.Metrics == nil, "logger": c.Logger == nil}
+		"link targets": c.LinkTargets == nil, "e-mail links": c.EmailLinks == nil, "engagement": c.Engagement == nil, "reconciliation": c.Reconciliation == nil, "rights": c.Rights == nil, "auditing": c.Auditing == nil, "streams": c.Streams == nil, "endpoints": c.Endpoints == nil, "verifier": c.Verifier == nil, "catalogue": c.Catalogue == nil, "metrics": c.Metrics == nil, "logger": c.Logger == nil}
 	maps.DeleteFunc(missing, func(_ string, is bool) bool { return !is })
 	if len(missing) == 0 {
 		return nil
@@ -139,8 +141,8 @@ func newEngine(cfg Config) (*gin.Engine, error) {
 	}
 	s := &server{preferences: cfg.Preferences, operators: cfg.Operators, inbox: cfg.Inbox, messages: cfg.Messages, linkTargets: cfg.LinkTargets,
 		links: cfg.EmailLinks, pages: pages, engagement: cfg.Engagement, reconciliation: cfg.Reconciliation, rights: cfg.Rights, auditing: cfg.Auditing, streams: cfg.Streams,
-		decisions: cfg.Decisions,
-		large:     make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
+		decisions: cfg.Decisions, endpoints: cfg.Endpoints,
+		large: make(chan struct{}, maxLarge), questions: newQuestions(), verifier: cfg.Verifier, catalogue: cfg.Catalogue,
 		ready: cfg.Ready, metrics: cfg.Metrics, log: cfg.Logger, build: cfg.Build, contract: c, addresses: cfg.Addresses}
 	s.signals = cfg.Signals
 	if s.limits, err = newLimits(cfg.Limits, time.Now); err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+
+	"accord/ports/mocks"
 )
 
 // overTheWire serves the API as it is served, on a port of its own.
@@ -18,7 +20,7 @@ func overTheWire(t *testing.T) (address string, app *fakeApp) {
 	t.Helper()
 	app = newFakeApp()
 	box := newFakeInbox()
-	handler, err := New(Config{Preferences: app, Operators: app, Inbox: box, Messages: box, LinkTargets: box, EmailLinks: &fakeLinks{}, Engagement: newFakeMeasures(), Reconciliation: &fakeAsking{}, Rights: fakeRights{app}, Auditing: fakeAuditing{app}, Streams: &fakeStreams{},
+	handler, err := New(Config{Preferences: app, Operators: app, Inbox: box, Messages: box, LinkTargets: box, EmailLinks: &fakeLinks{}, Engagement: newFakeMeasures(), Reconciliation: &fakeAsking{}, Rights: fakeRights{app}, Auditing: fakeAuditing{app}, Streams: &fakeStreams{}, Endpoints: mocks.NewMockEndpoints(nil),
 		Verifier: newFakeVerifier(), Catalogue: app.catalogue,
 		Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)

@@ -25,7 +25,7 @@ func (db *DB) CleanUp(ctx context.Context, goneBefore time.Time, batch int) (don
 	if done, err = db.forgetMessages(ctx, goneBefore, batch); err != nil {
 		return done, translate("clean up messages", err)
 	}
-	for _, forget := range []func(context.Context, time.Time, int) (int64, error){db.forgetChanges, db.forgetClientEvents, db.forgetWord, db.forgetWebhookEvents} {
+	for _, forget := range []func(context.Context, time.Time, int) (int64, error){db.forgetChanges, db.forgetClientEvents, db.forgetWord, db.forgetWebhookEvents, db.forgetDeliveries} {
 		n, err := forget(ctx, goneBefore, batch)
 		if err != nil {
 			return done, translate("clean up what was told", err)

@@ -141,6 +141,7 @@ func (db *DB) forgetPerson(tx *gorm.DB, customer preference.CustomerID) error {
 		{`DELETE FROM operations WHERE customer_id = ?`, []any{id}},
 		{`DELETE FROM device_tokens WHERE customer_id = ?`, []any{id}},
 		{`DELETE FROM gpc_signals WHERE customer_id = ?`, []any{id}},
+		{`DELETE FROM webhook_deliveries WHERE customer_id = ?`, []any{id}},
 		// That an event was received stays, or its repeat would bring the person back.
 		{`UPDATE webhook_events SET customer_id = NULL, operation_id = NULL WHERE customer_id = ?`, []any{id}},
 		{`DELETE FROM reconciliation_due WHERE customer_id = ?`, []any{id}},

@@ -80,6 +80,8 @@ func aLife(t *testing.T, db *postgres.DB, conn *pgx.Conn, customer preference.Cu
 		`INSERT INTO stream_events (viewers, kind, data) VALUES (ARRAY[$1 || $2, 'c:another'], 'inbox.changed', '{}')`,
 		`INSERT INTO upstream_refusals VALUES ('campaigns', $1 || 'refused', 'broken', '', jsonb_build_object('audience', jsonb_build_array($2::text)), now(), now())`,
 		`INSERT INTO gpc_signals VALUES (right($1 || $2, -2), '')`,
+		`WITH e AS (INSERT INTO webhook_endpoints (id, url, description, event_types, secret, enabled_at) VALUES ('we_1', 'https://x.example', '', '{}', 's', now()) RETURNING id)
+			INSERT INTO webhook_deliveries (endpoint_id, operation_id, customer_id, settled_at) SELECT id, 'op', right($1 || $2, -2), now() FROM e`,
 		`INSERT INTO webhook_events (source, event_id, customer_id, outcome, reason) VALUES ('braze', 'e1', right($1 || $2, -2), 'accepted', '')`,
 		`INSERT INTO reconciliation_due VALUES (right($1 || $2, -2), now())`,
 		`UPDATE reconciliation_progress SET round_after = right($1 || $2, -2)`,

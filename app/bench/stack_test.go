@@ -33,6 +33,7 @@ import (
 	"accord/app/stream"
 	"accord/domain/preference"
 	"accord/ports"
+	"accord/ports/mocks"
 	"accord/workflows/preferences"
 )
 
@@ -166,7 +167,7 @@ func (a *accord) serve(b *testing.B, catalogue *preference.Catalogue) {
 	streams := stream.New(stream.Config{Events: a.db, Standings: a.db, Inbox: a.inbox, Logger: quiet()})
 	b.Cleanup(streams.Close)
 	a.handler, err = httpapi.New(httpapi.Config{Preferences: a.service, Operators: a.service, Inbox: a.inbox, Messages: a.inbox, LinkTargets: a.inbox, EmailLinks: struct{ ports.EmailLinks }{},
-		Engagement: measured, Auditing: struct{ ports.Auditing }{}, Rights: struct{ ports.Rights }{}, Reconciliation: struct{ ports.Reconciliation }{}, Streams: streams, Verifier: auth.NewCache(verifier, a.issuer), Catalogue: catalogue, Metrics: prometheus.NewRegistry(), Logger: quiet(), Build: "bench"})
+		Engagement: measured, Auditing: struct{ ports.Auditing }{}, Rights: struct{ ports.Rights }{}, Reconciliation: struct{ ports.Reconciliation }{}, Streams: streams, Endpoints: mocks.NewMockEndpoints(nil), Verifier: auth.NewCache(verifier, a.issuer), Catalogue: catalogue, Metrics: prometheus.NewRegistry(), Logger: quiet(), Build: "bench"})
 	require.NoError(b, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)

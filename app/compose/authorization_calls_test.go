@@ -70,12 +70,21 @@ var calls = map[string]call{
 	"patchMessage":   {target: "/v1/messages/{message}", body: `{"title":"{secret}"}`},
 	"retractMessage": {target: "/v1/messages/{message}"},
 
-	"listDeeplinkTargets":  {target: "/v1/deeplink-targets"},
-	"getDeeplinkTarget":    {target: "/v1/deeplink-targets/{link}"},
-	"putDeeplinkTarget":    {target: "/v1/deeplink-targets/{link}", body: `{"pattern":"app://{link}","active":true}`},
-	"deleteDeeplinkTarget": {target: "/v1/deeplink-targets/{link}", ok: 204},
-	"getEngagement":        {target: "/v1/metrics/engagement"},
-	"receiveWebhook":       {target: "/v1/webhooks/{event}", body: `{}`, ok: 404}, // without a secret no source is there
+	"listDeeplinkTargets":   {target: "/v1/deeplink-targets"},
+	"getDeeplinkTarget":     {target: "/v1/deeplink-targets/{link}"},
+	"putDeeplinkTarget":     {target: "/v1/deeplink-targets/{link}", body: `{"pattern":"app://{link}","active":true}`},
+	"deleteDeeplinkTarget":  {target: "/v1/deeplink-targets/{link}", ok: 204},
+	"getEngagement":         {target: "/v1/metrics/engagement"},
+	"listWebhookEndpoints":  {target: "/v1/webhook-endpoints"},
+	"createWebhookEndpoint": {target: "/v1/webhook-endpoints", body: `{"url":"https://receiver.example.org/{event}"}`, ok: 201},
+	"getWebhookEndpoint":    {target: "/v1/webhook-endpoints/{event}", ok: 404},
+	"patchWebhookEndpoint":  {target: "/v1/webhook-endpoints/{event}", body: `{"enabled":false}`, ok: 404},
+	"deleteWebhookEndpoint": {target: "/v1/webhook-endpoints/{event}", ok: 204},
+	"rotateWebhookSecret":   {target: "/v1/webhook-endpoints/{event}/rotate-secret", ok: 404},
+	"pingWebhookEndpoint":   {target: "/v1/webhook-endpoints/{event}/ping", ok: 404},
+	"replayWebhookEndpoint": {target: "/v1/webhook-endpoints/{event}/replay", body: `{"from":"{now}"}`, ok: 404},
+	"listWebhookDeliveries": {target: "/v1/webhook-endpoints/{event}/deliveries", ok: 404},
+	"receiveWebhook":        {target: "/v1/webhooks/{event}", body: `{}`, ok: 404}, // without a secret no source is there
 
 	"getHealth":    {target: "/healthz"},
 	"getReadiness": {target: "/readyz"},

@@ -88,6 +88,7 @@ func openCore(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *core
 		return c, err
 	}
 	c.metrics.watchOperations(c.db)
+	c.metrics.watchDeliveries(c.db)
 	c.metrics.watchRounds(c.db)
 	c.metrics.watchSeals(c.db)
 	c.metrics.registry.MustRegister(collectors.NewDBStatsCollector(c.db.Pool(), "accord"))

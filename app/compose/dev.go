@@ -81,6 +81,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	}
 	d.cfg = WithSandboxVendors(d.cfg)
 	d.cfg.Webhooks = d.cfg.Webhooks.WithDevelopmentSecrets()
+	d.cfg.Webhooks.AllowLocal = true
 	if err := devSecrets(&d.cfg); err != nil {
 		return errors.Join(err, apiLn.Close(), sandboxLn.Close())
 	}

@@ -22,6 +22,7 @@ type metrics struct {
 	inboxes  *inboxes
 	drift    *driftMetrics
 	webhooks *prometheus.CounterVec
+	sent     *prometheus.CounterVec // attempts at webhooks
 }
 
 func newMetrics() *metrics {
@@ -43,7 +44,7 @@ func newMetrics() *metrics {
 		}, []string{"outcome"})}
 	m.registry.MustRegister(m.vendors, m.skipped, m.streams, m.ended, m.told, m.signals, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.changes, m.inboxes, m.drift = newChanges(m.registry), newInboxes(m.registry), newDriftMetrics(m.registry)
-	m.webhooks = newReceivedWebhooks(m.registry)
+	m.webhooks, m.sent = newReceivedWebhooks(m.registry), newSentWebhooks(m.registry)
 	return m
 }
 

@@ -87,7 +87,7 @@ func (c *core) handler(service *preferences.Service, streams ports.Streams, sign
 	if err != nil {
 		return nil, err
 	}
-	hc := httpapi.Config{Decisions: told, EmailLinks: mail, Brand: c.cfg.Email.Brand, Preferences: replaying{service, c.metrics.changes.replays}, Operators: service,
+	hc := httpapi.Config{Decisions: told, Endpoints: c.subscribers(), EmailLinks: mail, Brand: c.cfg.Email.Brand, Preferences: replaying{service, c.metrics.changes.replays}, Operators: service,
 		Inbox: measuredInbox{c.inbox, c.metrics.inboxes}, Messages: measuredMessages{c.inbox, c.metrics.inboxes}, LinkTargets: c.inbox,
 		Engagement: c.measures, Reconciliation: onRequest{c}, Rights: c.rights(service), Auditing: &ledger.Auditor{Ledger: c.db, Seals: c.db, Proofs: c.db}, Streams: streams, Verifier: verifier, Catalogue: c.catalogue,
 		Ready: map[string]ports.Readiness{"database": c.db}, Metrics: c.metrics.registry, Tracer: c.tracing.Tracer("http"), Logger: c.log, Build: Build,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/worker"
@@ -90,6 +91,9 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	if _, err := acts.SweepNow(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn("first sweep failed; the schedule goes on", "error", err)
 	}
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	sending.Go(func() { c.subscribers().Run(ctx) })
 	ready()
 	if _, err := c.inbox.PullCampaigns(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn("first reading of the campaign feed failed; the schedule goes on", "error", err)

@@ -36,6 +36,10 @@ type Webhooks struct {
 	// What channels and message types of Iterable are to us, by their number: number=channel or number=email, separated by
 	// commas.
 	IterableTypes map[string]string `env:"ACCORD_WEBHOOK_ITERABLE_TYPES" envKeyValSeparator:"="`
+
+	// AllowLocal lets endpoints be on this machine, without TLS too. The development stack and tests set it; the environment
+	// cannot.
+	AllowLocal bool `env:"-"`
 }
 
 // minShared is how many characters a secret has at least that is sent as it is.

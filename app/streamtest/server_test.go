@@ -24,6 +24,7 @@ import (
 	"accord/domain/inbox"
 	"accord/domain/preference"
 	"accord/ports"
+	"accord/ports/mocks"
 )
 
 // asServer makes this test program be the server that is measured.
@@ -61,7 +62,7 @@ func serve() error {
 	handler, err := httpapi.New(httpapi.Config{
 		Preferences: struct{ ports.Preferences }{}, Operators: struct{ ports.Operators }{}, Inbox: struct{ ports.Inbox }{},
 		Messages: struct{ ports.Messages }{}, LinkTargets: struct{ ports.LinkTargets }{}, EmailLinks: struct{ ports.EmailLinks }{}, Engagement: unmeasured{},
-		Auditing: struct{ ports.Auditing }{}, Rights: struct{ ports.Rights }{}, Reconciliation: struct{ ports.Reconciliation }{}, Streams: hub, Verifier: anybody{}, Catalogue: catalogue, Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+		Auditing: struct{ ports.Auditing }{}, Rights: struct{ ports.Rights }{}, Reconciliation: struct{ ports.Reconciliation }{}, Streams: hub, Endpoints: mocks.NewMockEndpoints(nil), Verifier: anybody{}, Catalogue: catalogue, Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
