@@ -39,6 +39,9 @@ func (c *core) decisions(service ports.Preferences) (ports.Decisions, error) {
 	for name, source := range sources {
 		source.Secrets, source.Shared, source.Header = secrets[name].Secrets, secrets[name].Shared, c.cfg.Webhooks.SharedHeader
 		sources[name] = source
+		if len(source.Secrets)+len(source.Shared) > 0 {
+			c.metrics.expectWebhooks(name)
+		}
 	}
 	return decisions.New(decisions.Config{Sources: sources, Preferences: service, Accounts: c.accounts, Store: c.db, Now: time.Now,
 		Observe: c.metrics.webhookReceived, Logger: c.log}), nil
@@ -50,6 +53,13 @@ func newReceivedWebhooks(reg prometheus.Registerer) *prometheus.CounterVec {
 		[]string{"source", "outcome"})
 	reg.MustRegister(c)
 	return c
+}
+
+// expectWebhooks shows what an alert asks for from the start, so that the first one refused is an increase.
+func (m *metrics) expectWebhooks(source string) {
+	for _, outcome := range []string{"refused", "invalid", "failed"} {
+		m.webhooks.WithLabelValues(source, outcome)
+	}
 }
 
 func (m *metrics) webhookReceived(source, outcome string) {

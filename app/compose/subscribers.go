@@ -23,6 +23,9 @@ func newSentWebhooks(reg prometheus.Registerer) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "accord_webhook_deliveries_total",
 		Help: "Attempts to tell other systems of changes: delivered, or why not; and endpoint_disabled for each one that was given up."}, []string{"outcome"})
 	reg.MustRegister(c)
+	for _, outcome := range []string{"delivered", "endpoint_disabled"} {
+		c.WithLabelValues(outcome) // so that the first one is an increase
+	}
 	return c
 }
 

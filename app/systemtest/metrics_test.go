@@ -57,7 +57,7 @@ func has(series *dto.Metric, labels []string) bool {
 // API and worker really show.
 func TestWhatIsMeasured(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(cfg *config.Config) { cfg.WorkerAddr = freeAddr(t) })
+	s := start(t, func(cfg *config.Config) { hearing(cfg); cfg.WorkerAddr = freeAddr(t) })
 	api, worker := s.api, "http://"+s.cfg.WorkerAddr
 	before := s.scrape(t, api)
 
