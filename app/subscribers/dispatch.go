@@ -70,7 +70,7 @@ func (s *Service) look(ctx context.Context) []ports.Endpoint {
 
 func (s *Service) complain(ctx context.Context, what string, err error) {
 	if ctx.Err() == nil {
-		s.Logger.WarnContext(ctx, what+"; tried again soon", "error", err)
+		s.Logger.WarnContext(ctx, "webhooks wait, and are tried again soon", "because", what, "error", err)
 	}
 }
 
