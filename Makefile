@@ -14,11 +14,16 @@ CUSTOMERS ?= 2000
 CLIENTS ?= 24
 RATE ?= 30
 
+# Numbers of clients and of streams to measure with, for how long each.
+LEVELS ?= 1,4,16,64,128
+STREAMS ?= 250,500,1000,2000
+WINDOW ?= 6s
+
 # How many requests are drawn from the contract, and how long one vendor is down.
 REQUESTS ?= 100000
 OUTAGE ?= 10m
 
-.PHONY: help run build stack test bench fuzz fuzz-contract outage chaos chaos-mutants check lint generate clean-state
+.PHONY: help run build stack test bench fuzz fuzz-contract outage chaos chaos-mutants load check lint generate clean-state
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +65,9 @@ chaos: stack ## Kill, pause and cut everything under load, then check every prom
 
 chaos-mutants: stack ## Check that the chaos test finds each of the broken systems in app/chaostest/testdata/mutants (MUTANT=*)
 	@go run -buildvcs=false ./app/chaostest -mutants '$(or $(MUTANT),*)' -seed $(or $(filter-out 0,$(SEED)),7) -duration 90s -customers 60 -settle 3m
+
+load: stack ## Measure the whole system until something is used up, into docs/load (LEVELS, STREAMS, WINDOW)
+	@go run -buildvcs=false ./app/loadtest load -clients $(LEVELS) -streams $(STREAMS) -window $(WINDOW)
 
 check: ## Run exactly what CI runs
 	@bash .ci/run

@@ -34,6 +34,9 @@ var (
 		"gorm.io":                "adapters/postgres",
 		// What disturbs connections on purpose is nowhere near those that are to be relied upon.
 		"github.com/Shopify/toxiproxy": "app/chaostest",
+		// What draws and what reads profiles is for who measures, and not in the program that is measured.
+		"gonum.org/v1/plot":       "app/loadtest",
+		"github.com/google/pprof": "app/loadtest",
 	}
 )
 

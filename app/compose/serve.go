@@ -51,6 +51,11 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	refreshing, stop := context.WithCancel(ctx)
 	defer stop()
 	go keys.Run(refreshing)
+	stopProfiles, err := c.serveProfiles(ctx)
+	if err != nil {
+		return errors.Join(err, ln.Close(), c.close())
+	}
+	defer stopProfiles()
 	return errors.Join(c.serveAPI(ctx, ln, auth.NewCache(verifier, keys), nil), c.close())
 }
 

@@ -32,6 +32,11 @@ func Worker(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	stopProfiles, err := c.serveProfiles(ctx)
+	if err != nil {
+		return errors.Join(err, c.close())
+	}
+	defer stopProfiles()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.serveOps(gctx) })
 	g.Go(func() error { return c.runWorker(gctx, func() { log.Info("worker is ready") }) })

@@ -45,6 +45,8 @@ type Config struct {
 	HTTPAddr string `env:"ACCORD_HTTP_ADDR" envDefault:"127.0.0.1:8080"`
 	// Address where a worker answers /healthz, /readyz and /metrics; empty for none.
 	WorkerAddr string `env:"ACCORD_WORKER_ADDR"`
+	// Address of this machine where API and worker answer /debug/pprof, such as 127.0.0.1:6060; empty for none.
+	ProfileAddr string `env:"ACCORD_PROFILE_ADDR"`
 	// Address of the sandbox, host:port.
 	SandboxAddr string `env:"ACCORD_SANDBOX_ADDR" envDefault:"127.0.0.1:8090"`
 	// How long an accepted write stays invisible in the sandbox.
@@ -334,6 +336,7 @@ func (c Config) Validate(needs ...Need) error {
 			bad(setting, "must be host:port, not %q", addr)
 		}
 	}
+	checkProfileAddr(c.ProfileAddr, bad)
 	for setting, raw := range map[string]string{"ACCORD_BRAZE_URL": c.Vendors.BrazeURL, "ACCORD_ONESIGNAL_URL": c.Vendors.OneSignalURL,
 		"ACCORD_ONETRUST_URL": c.Vendors.OneTrustURL, "ACCORD_ONETRUST_RECEIPTS_URL": c.Vendors.OneTrustReceiptsURL,
 		"ACCORD_CAMPAIGN_FEED_URL": c.Vendors.CampaignFeedURL, "ACCORD_ITERABLE_URL": c.Vendors.IterableURL, "ACCORD_JWT_JWKS_URL": c.JWKSURL, "ACCORD_TEMPORAL_UI_URL": c.TemporalUI,
