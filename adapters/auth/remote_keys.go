@@ -164,15 +164,20 @@ func (k *RemoteKeys) fetch(ctx context.Context) (keys jwk.Set, sum [sha256.Size]
 	if err != nil {
 		return nil, sum, err
 	}
-	// An issuer may publish keys of kinds we don't know (RFC 7517, section 5); the others still count.
-	keys, err = jwk.Parse(body, jwk.WithStrictKeySetParsing(false))
+	keys, err = readKeys(body)
+	return keys, sha256.Sum256(body), err
+}
+
+// readKeys reads what an issuer publishes. It may have keys of kinds we don't know (RFC 7517, section 5); the others count.
+func readKeys(body []byte) (jwk.Set, error) {
+	keys, err := jwk.Parse(body, jwk.WithStrictKeySetParsing(false))
 	if err != nil {
-		return nil, sum, fmt.Errorf("parse keys: %w", err)
+		return nil, fmt.Errorf("parse keys: %w", err)
 	}
 	if keys.Len() == 0 {
-		return nil, sum, errors.New("parse keys: there are none")
+		return nil, errors.New("parse keys: there are none")
 	}
-	return keys, sha256.Sum256(body), nil
+	return keys, nil
 }
 
 func (k *RemoteKeys) download(ctx context.Context) ([]byte, error) {

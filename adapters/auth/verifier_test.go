@@ -8,7 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
-	"errors"
+	"encoding/json"
 	"maps"
 	"strings"
 	"testing"
@@ -45,7 +45,7 @@ func (k issuerKeys) Key(_ context.Context, id string) (jwk.Key, error) {
 	return jwk.PublicKeyOf(key)
 }
 
-func imported(t *testing.T, raw any, settings map[string]any) jwk.Key {
+func imported(t testing.TB, raw any, settings map[string]any) jwk.Key {
 	t.Helper()
 	key, err := jwk.Import(raw)
 	require.NoError(t, err)
@@ -55,7 +55,7 @@ func imported(t *testing.T, raw any, settings map[string]any) jwk.Key {
 	return key
 }
 
-func newKeys(t *testing.T) issuerKeys {
+func newKeys(t testing.TB) issuerKeys {
 	t.Helper()
 	strong, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func header(changes map[string]any) map[string]any {
 	return h
 }
 
-func signed(t *testing.T, alg jwa.SignatureAlgorithm, key any, head, body map[string]any) string {
+func signed(t testing.TB, alg jwa.SignatureAlgorithm, key any, head, body map[string]any) string {
 	t.Helper()
 	h := jws.NewHeaders()
 	for name, value := range head {
@@ -242,16 +242,92 @@ func TestVerifierNeedsToKnowWhomToTrust(t *testing.T) {
 	}
 }
 
+// FuzzVerify: whatever comes, nothing is trusted but what was signed, to the letter.
 func FuzzVerify(f *testing.F) {
-	f.Add("eyJhbGciOiJub25lIn0.e30.")
-	f.Add("eyJhbGciOiJFZERTQSIsImtpZCI6ImVkIn0.e30.AAAA")
-	v, err := NewVerifier(Config{Issuer: issuer, Audience: audience, Keys: issuerKeys{}})
-	if err != nil {
-		f.Fatal(err)
+	// The key is the same in every process, so that seeds stay good tokens.
+	ed := imported(f, ed25519.NewKeyFromSeed([]byte(strings.Repeat("k", ed25519.SeedSize))), nil)
+	good := signed(f, jwa.EdDSA(), ed, header(nil), claims(nil))
+	for _, seed := range []string{good, respelt(good), good + "=", strings.ToUpper(good), good + "." + good, "eyJhbGciOiJub25lIn0.e30.", "eyJhbGciOiJFZERTQSIsImtpZCI6ImVkIn0.e30.AAAA"} {
+		f.Add(seed)
 	}
+	for _, seed := range []string{signed(f, jwa.EdDSA(), ed, header(map[string]any{"kid": "down"}), claims(nil)),
+		signed(f, jwa.EdDSA(), ed, header(nil), claims(map[string]any{"aud": []string{"x"}, "scope": "a b"}))} {
+		f.Add(seed)
+	}
+	v, err := NewVerifier(Config{Issuer: issuer, Audience: audience, Keys: issuerKeys{"ed": ed}, Now: func() time.Time { return now }})
+	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, token string) {
-		if _, err := v.Verify(t.Context(), token); !errors.As(err, new(*fault.Error)) {
-			t.Fatalf("%q: %v", token, err)
+		p, err := v.Verify(t.Context(), token)
+		if err != nil {
+			require.Contains(t, []fault.Kind{fault.Denied, fault.Unavailable}, fault.KindOf(err))
+			require.Equal(t, ports.Principal{}, p)
+			return
+		}
+		require.Equal(t, good, token, "EdDSA signs the same in the same way")
+		require.Equal(t, "ada", p.Subject)
+	})
+}
+
+// respelt changes bits of the last letter that belong to no byte: a reader that is not strict takes it for the same.
+func respelt(token string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := len(token) - 1
+	return token[:last] + string(alphabet[strings.IndexByte(alphabet, token[last])^1])
+}
+
+func TestATokenHasOneSpelling(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	good := signed(t, jwa.EdDSA(), keys["ed"], header(nil), claims(nil))
+	v := newVerifier(t, keys)
+	_, err := v.Verify(t.Context(), good)
+	require.NoError(t, err)
+	for i := range good {
+		for bit := byte(1); bit < 128; bit <<= 1 {
+			changed := []byte(good)
+			changed[i] ^= bit
+			_, err := v.Verify(t.Context(), string(changed))
+			require.Equal(t, fault.Denied, fault.KindOf(err), "byte %d", i)
+		}
+	}
+}
+
+// FuzzReadKeys: a document of keys is some keys or an error, and none of them is taken for one of a kind that it is not.
+func FuzzReadKeys(f *testing.F) {
+	keys := newKeys(f)
+	for _, id := range []string{"rsa", "ec", "ed"} {
+		public, err := jwk.PublicKeyOf(keys[id])
+		require.NoError(f, err)
+		text, err := json.Marshal(map[string]any{"keys": []jwk.Key{public}})
+		require.NoError(f, err)
+		f.Add(text)
+	}
+	for _, seed := range []string{`{"keys":[]}`, `{"keys":[null,{}]}`, `{"kty":"oct","k":"AAAA"}`, `{"keys":[{"kty":"RSA","n":"AQ","e":"AQAB"},{"kty":"OKP","crv":"Ed25519","x":""}]}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		set, err := readKeys(body)
+		if err != nil {
+			return
+		}
+		require.Positive(t, set.Len())
+		for i := range set.Len() {
+			key, ok := set.Key(i)
+			require.True(t, ok)
+			id, _ := key.KeyID()
+			for alg, fits := range keyOf {
+				if !fits(key) {
+					continue
+				}
+				public, err := jwk.PublicKeyOf(key)
+				require.NoError(t, err)
+				require.NotEqual(t, jwa.OctetSeq(), public.KeyType(), "a secret verifies nothing here")
+				choice := &keyChoice{keys: issuerKeys{id: key}}
+				h := jws.NewHeaders()
+				require.NoError(t, h.Set(jws.AlgorithmKey, alg))
+				require.NoError(t, h.Set(jws.KeyIDKey, id))
+				_, _, _ = choice.find(t.Context(), h)
+			}
 		}
 	})
 }

@@ -70,7 +70,7 @@ func sealed(p consent.Proof, links []consent.Link, keys []string) (consent.Check
 	for _, text := range p.Seal.Path {
 		var h tlog.Hash
 		raw, err := hex.DecodeString(text)
-		if err != nil || copy(h[:], raw) != len(h) || len(raw) != len(h) {
+		if err != nil || copy(h[:], raw) != len(h) || len(raw) != len(h) || hex.EncodeToString(raw) != text {
 			return c, errors.New("the way to the checkpoint has a hash that is none")
 		}
 		path = append(path, h)

@@ -148,7 +148,11 @@ func (r *rules) time(decided, told string) time.Time {
 		r.broken(path, "bad_format", "must be a time as in RFC 3339")
 		return time.Time{}
 	}
-	return at.UTC()
+	at = webhook.Moment(at)
+	if at.IsZero() {
+		r.broken(path, "out_of_range", "must be from 1970 to 9999, in UTC")
+	}
+	return at
 }
 
 func (r *rules) toggle(path string, t *toggle) bool {

@@ -1,6 +1,7 @@
 package external
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -77,10 +78,16 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"events":[{"type":"preferences.decision","data":{"customer":"ada","decided_at":"2026-03-01T08:00:00Z","email":{"marketing":{"status":"unsubscribed"}}}}]}`))
 	f.Add([]byte(`[{"type":"preferences.decision","data":{"devices":[{"id":"x","enabled":false}]}}]`))
 	f.Add([]byte(`[null]`))
+	for _, at := range []string{"0001-01-01T00:00:00Z", "0000-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1969-12-31T23:59:59Z"} {
+		f.Add([]byte(`{"type":"preferences.decision","timestamp":"` + at + `","data":{"customer":"ada","push":{"enabled":false}}}`))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		events, err := Reader{}.Read(body)
 		if err != nil {
-			require.Equal(t, fault.Invalid, fault.KindOf(err))
+			broken, is := fault.As(err)
+			require.True(t, is)
+			require.Equal(t, fault.Invalid, broken.Kind)
+			require.NotEmpty(t, broken.Fields)
 			return
 		}
 		for _, e := range events {
@@ -89,7 +96,9 @@ func FuzzRead(f *testing.F) {
 			}
 			_, err := preference.ParseCustomerID(string(e.Told.Customer))
 			require.NoError(t, err)
-			require.False(t, e.Told.At.IsZero())
+			require.GreaterOrEqual(t, e.Told.At.Year(), 1970)
+			_, err = json.Marshal(e.Told) // as it is stored
+			require.NoError(t, err)
 		}
 	})
 }

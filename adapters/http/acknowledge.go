@@ -204,17 +204,23 @@ func (s *server) MergeInbox(g *gin.Context, _ MergeInboxParams) {
 	})
 }
 
-// parseTime reads a time in a body. Nothing here happened before 1970, and the first of all times means "not given" to
-// whoever gets it.
+// parseTime reads a time in a body.
 func parseTime(path, text string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, text)
-	switch {
-	case err != nil:
+	if err != nil {
 		return time.Time{}, fault.OnField(path, "bad_format", "must be an RFC 3339 time such as 2026-05-04T10:00:00Z")
-	case t.Year() < 1970:
-		return time.Time{}, fault.OnField(path, "out_of_range", "must be 1970 or later")
 	}
-	return t.UTC(), nil
+	return knownTime(path, t)
+}
+
+// knownTime is t in UTC. Nothing here happened before 1970, and the first of all times means "not given" to whoever gets it;
+// after 9999 there is no way to write it down. An offset may lead out of the years that a time was written with.
+func knownTime(path string, t time.Time) (time.Time, error) {
+	t = t.UTC()
+	if t.Year() < 1970 || t.Year() > 9999 {
+		return time.Time{}, fault.OnField(path, "out_of_range", "must be from 1970 to 9999, in UTC")
+	}
+	return t, nil
 }
 
 // parseTimeOrNull is the zero time for one that was not given.

@@ -48,20 +48,25 @@ func (s *server) audit(g *gin.Context, customer preference.CustomerID, cursor *C
 
 const auditCursorPrefix = "audit:"
 
-func auditCursor(below int64) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(auditCursorPrefix + strconv.FormatInt(below, 10)))
-}
+func auditCursor(below int64) string { return countCursor(auditCursorPrefix, below) }
 
 // readAuditCursor is 0, the newest, for an empty cursor.
-func readAuditCursor(cursor string) (int64, error) {
+func readAuditCursor(cursor string) (int64, error) { return readCountCursor(auditCursorPrefix, cursor) }
+
+// countCursor goes on at a number of a list.
+func countCursor(list string, n int64) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(list + strconv.FormatInt(n, 10)))
+}
+
+// readCountCursor takes what countCursor has made for this list, to the letter. It is 0 for an empty cursor.
+func readCountCursor(list, cursor string) (int64, error) {
 	if cursor == "" {
 		return 0, nil
 	}
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	digits, ours := strings.CutPrefix(string(text), auditCursorPrefix)
-	below, numErr := strconv.ParseInt(digits, 10, 64)
-	if err != nil || !ours || numErr != nil || below < 1 {
+	text, _ := base64.RawURLEncoding.DecodeString(cursor)
+	n, err := strconv.ParseInt(strings.TrimPrefix(string(text), list), 10, 64)
+	if err != nil || n < 1 || countCursor(list, n) != cursor {
 		return 0, fault.OnField("cursor", "bad_cursor", "is not a next_cursor of this list")
 	}
-	return below, nil
+	return n, nil
 }

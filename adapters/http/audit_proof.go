@@ -1,17 +1,13 @@
 package httpapi
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"accord/domain/consent"
-	"accord/domain/fault"
 	"accord/domain/preference"
 )
 
@@ -53,6 +49,11 @@ func (s *server) consentAt(g *gin.Context, customer preference.CustomerID, asked
 	if asked != nil {
 		at = *asked
 	}
+	at, err := knownTime("at", at)
+	if err != nil {
+		s.fail(g, err)
+		return
+	}
 	standing, err := s.auditing.ConsentAt(g.Request.Context(), customer, at)
 	if err != nil {
 		s.fail(g, err)
@@ -73,7 +74,7 @@ const checkpointCursorPrefix = "checkpoint:"
 
 // ListCheckpoints hands out the ledger's checkpoints, for whoever keeps them outside.
 func (s *server) ListCheckpoints(g *gin.Context, params ListCheckpointsParams) {
-	after, err := readCheckpointCursor(textOf(params.Cursor))
+	after, err := readCountCursor(checkpointCursorPrefix, textOf(params.Cursor)) // 0, before the first, for none
 	if err != nil {
 		s.fail(g, err)
 		return
@@ -90,21 +91,7 @@ func (s *server) ListCheckpoints(g *gin.Context, params ListCheckpointsParams) {
 			SealedAt: c.SealedAt.UTC(), Note: c.Note, Verifier: c.Verifier})
 	}
 	if n := len(all); n == limit {
-		page.NextCursor = textOrNull(base64.RawURLEncoding.EncodeToString([]byte(checkpointCursorPrefix + strconv.FormatInt(all[n-1].Number, 10))))
+		page.NextCursor = textOrNull(countCursor(checkpointCursorPrefix, all[n-1].Number))
 	}
 	answerJSON(g, http.StatusOK, page)
-}
-
-// readCheckpointCursor is 0, before the first, for an empty cursor.
-func readCheckpointCursor(cursor string) (int64, error) {
-	if cursor == "" {
-		return 0, nil
-	}
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	digits, ours := strings.CutPrefix(string(text), checkpointCursorPrefix)
-	after, numErr := strconv.ParseInt(digits, 10, 64)
-	if err != nil || !ours || numErr != nil || after < 1 {
-		return 0, fault.OnField("cursor", "bad_cursor", "is not a next_cursor of this list")
-	}
-	return after, nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/gin-gonic/gin"
@@ -110,8 +109,10 @@ func readEvent(schema *openapi3.Schema, tree any) (toldEvent, error) {
 		return toldEvent{}, err
 	}
 	out := toldEvent{event: ports.ClientEvent{ID: e.Id, Type: engagement.Kind(e.Type)}}
-	if out.event.At, err = time.Parse(time.RFC3339, e.At); err != nil {
-		out.why = &fault.Field{Path: "at", Code: "bad_format", Message: "must be an RFC 3339 time such as 2026-05-04T10:00:00Z"}
+	if out.event.At, err = parseTime("at", e.At); err != nil {
+		if f, is := fault.As(err); is {
+			out.why = &f.Fields[0]
+		}
 	}
 	if e.MessageId != nil {
 		if out.event.Message, err = inbox.ParseMessageID(*e.MessageId); err != nil {

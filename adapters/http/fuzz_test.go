@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"accord/domain/inbox"
 )
@@ -33,8 +36,23 @@ func harmless(t *testing.T, a *api, req *http.Request) (status int) {
 	if got.status >= 500 {
 		t.Fatalf("%d for %s %s: %s", got.status, req.Method, req.URL, got.body)
 	}
-	if got.status >= 400 && got.problem().Code == "" {
+	if got.status < 400 || strings.HasPrefix(got.header.Get("Content-Type"), "text/html") {
+		return got.status
+	}
+	p := got.problem()
+	if p.Code == "" {
 		t.Fatal("a problem without a code")
+	}
+	if p.Code != "invalid-request" {
+		return got.status
+	}
+	if p.Errors == nil || len(*p.Errors) == 0 {
+		t.Fatalf("nothing says what is wrong: %s", got.body)
+	}
+	for _, e := range *p.Errors {
+		if e.Code == "" || e.Message == "" || len(e.Field) > 400 || !utf8.ValidString(e.Field) {
+			t.Fatalf("this does not say what is wrong: %s", got.body)
+		}
 	}
 	return got.status
 }
@@ -82,11 +100,13 @@ func FuzzPublish(f *testing.F) {
 }
 
 func FuzzPatchMessage(f *testing.F) {
-	fuzzBodyAs(f, "editor", "PATCH", "/v1/messages/"+inbox.MessageID(1).String(), `{"title":"t","variants":{"de":null}}`, `{"actions":[],"expiry":"2100-01-01T00:00:00Z"}`)
+	fuzzBodyAs(f, "editor", "PATCH", "/v1/messages/"+inbox.MessageID(1).String(), `{"title":"t","variants":{"de":null}}`, `{"actions":[],"expiry":"2100-01-01T00:00:00Z"}`,
+		`{"expiry":"9999-12-31T23:59:59-01:00"}`)
 }
 
 func FuzzPutTarget(f *testing.F) {
-	fuzzBodyAs(f, "editor", "PUT", "/v1/deeplink-targets/x", `{"pattern":"app://orders/{id}","active_from":"2100-01-01T00:00:00Z"}`, `{"pattern":"app://{a}/b"}`)
+	fuzzBodyAs(f, "editor", "PUT", "/v1/deeplink-targets/x", `{"pattern":"app://orders/{id}","active_from":"2100-01-01T00:00:00Z"}`, `{"pattern":"app://{a}/b"}`,
+		`{"pattern":"app://x","active_from":"9999-12-31T23:59:59-01:00"}`, `{"pattern":"app://x","active_from":"1970-01-01T00:00:00+01:00"}`)
 }
 
 func FuzzAcknowledge(f *testing.F) {
@@ -132,6 +152,56 @@ func FuzzInbox(f *testing.F) {
 	})
 }
 
+// FuzzReconciliations and the like are what operators send.
+func FuzzReconciliations(f *testing.F) {
+	fuzzBodyAs(f, "ops", "POST", "/v1/reconciliations", `{"customers":["ada"]}`, `{"customers":["a\u0000b","",".."]}`)
+}
+
+func FuzzUnsubscribeLinks(f *testing.F) {
+	fuzzBodyAs(f, "mailer", "POST", "/v1/customers/ada/unsubscribe-links", `{"topic":"news"}`, `{"topic":"\u0000"}`)
+}
+
+// FuzzWebhooks hands on the bytes that came, and nothing that is not JSON by its media type.
+func FuzzWebhooks(f *testing.F) {
+	f.Add("generic", "application/json", "1", []byte(`{"events":[]}`))
+	f.Add("a/../b", "application/json; charset=utf-16", "\xff", []byte("\x00"))
+	f.Add("", "", "", []byte{})
+	h := &hearing{}
+	a := newAPI(f, func(c *Config) { c.Decisions = h })
+	f.Fuzz(func(t *testing.T, source, mediaType, id string, body []byte) {
+		a.startOver(t)
+		h.source, h.got.Body = "", nil
+		req := newRequest("POST", "/v1/webhooks/"+url.PathEscape(source), string(body))
+		req.Header["Content-Type"], req.Header["Webhook-Id"] = []string{mediaType}, []string{id}
+		if harmless(t, a, req) == http.StatusOK && (h.source != source || !bytes.Equal(h.got.Body, body) || h.got.Header("webhook-id") != id) {
+			t.Fatalf("%q was handed on as %q: %q", source, h.source, h.got.Body)
+		}
+	})
+}
+
+// FuzzLinkPages: nothing but a link that was made is one, whatever is posted to it, and a page says nothing that was sent.
+func FuzzLinkPages(f *testing.F) {
+	f.Add("good", "pressed=all", "application/x-www-form-urlencoded", "de")
+	f.Add("good", "List-Unsubscribe=One-Click", "multipart/form-data; boundary=x", "*")
+	f.Add("good", "--x\r\nContent-Disposition: form-data; name=\"pressed\"\r\n\r\nall\r\n--x--", "multipart/form-data; boundary=x", "")
+	f.Add("<script>", "%zz", "", "\xff")
+	a := newAPI(f)
+	f.Fuzz(func(t *testing.T, token, body, mediaType, language string) {
+		a.startOver(t)
+		for _, page := range []string{"/u/", "/c/"} {
+			for _, method := range []string{"GET", "POST"} {
+				a.links.uses = nil
+				req := newRequest(method, page+url.PathEscape(token), body)
+				req.Header["Content-Type"], req.Header["Accept-Language"] = []string{mediaType}, []string{language}
+				status := harmless(t, a, req)
+				if token != "good" && status < 400 || len(a.links.uses) > 0 && (token != "good" || method != "POST") {
+					t.Fatalf("%d for %q, used %v", status, token, a.links.uses)
+				}
+			}
+		}
+	})
+}
+
 func FuzzHeaders(f *testing.F) {
 	f.Add(`"k"`, `"1"`, "wait=1", "8e03978e-40d5-43e8-bc93-6894a57f9324", "r-1", "application/json", "Bearer ada")
 	f.Add(`"\"`, `W/"1", *`, "respond-async, wait=\"", "", "\n", "application/merge-patch+json; charset=", "bearer ada==")
@@ -147,20 +217,27 @@ func FuzzHeaders(f *testing.F) {
 	})
 }
 
+// FuzzTarget asks whatever can be asked, as each of those who may ask something.
 func FuzzTarget(f *testing.F) {
 	f.Add("operations/op-1", "limit=1&cursor=x")
 	f.Add("customers/ada%2Fb/deliverability", "channel=email")
 	f.Add("devices/%00", "%zz")
+	f.Add("preferences/consent", "at=9999-12-31T23:59:59-01:00")
+	f.Add("customers/ada/consent", "at=0000-01-01T00:00:00%2B23:59")
+	f.Add("metrics/engagement", "from=0000-01-01&to=9999-12-31")
+	f.Add("erasures/x", "")
 	a := newAPI(f)
 	f.Fuzz(func(t *testing.T, path, query string) {
 		a.startOver(t)
-		req := newRequest("GET", "/", "")
-		parsed, err := req.URL.Parse("/v1/" + path + "?" + query)
-		if err != nil {
-			return // not an address a server is ever asked for
+		for _, token := range []string{"ada", "ops", "auditor", "privacy", "analyst", "proof"} {
+			req := newRequest("GET", "/", "")
+			parsed, err := req.URL.Parse("/v1/" + path + "?" + query)
+			if err != nil {
+				return // not an address a server is ever asked for
+			}
+			req.URL = parsed
+			req.Header.Set("Authorization", "Bearer "+token)
+			harmless(t, a, req)
 		}
-		req.URL = parsed
-		req.Header.Set("Authorization", "Bearer ops")
-		harmless(t, a, req)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -159,18 +160,24 @@ func (p position) cursor() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(p.at.UnixMicro(), 10) + " " + p.id))
 }
 
+// parseCursor takes what cursor has made, to the letter, and no more than the database can compare: times that it knows, and
+// text without what it can't hold.
 func parseCursor(cursor string) (position, error) {
 	if cursor == "" {
 		return position{}, nil
 	}
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	text, _ := base64.RawURLEncoding.DecodeString(cursor)
 	micros, id, _ := strings.Cut(string(text), " ")
-	at, numErr := strconv.ParseInt(micros, 10, 64)
-	if err != nil || numErr != nil || id == "" {
+	at, err := strconv.ParseInt(micros, 10, 64)
+	p := position{time.UnixMicro(at).UTC(), id}
+	if err != nil || p.cursor() != cursor || !operationID.MatchString(id) || p.at.Year() < 1970 || p.at.Year() > 9999 {
 		return position{}, fault.OnField("cursor", "invalid_cursor", "is not a cursor of this list")
 	}
-	return position{time.UnixMicro(at).UTC(), id}, nil
+	return p, nil
 }
+
+// operationID is wider than what ids look like today.
+var operationID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
 
 // OpenCounts implements ports.Operations.
 func (db *DB) OpenCounts(ctx context.Context) (map[ports.OpenKind]ports.OpenCount, error) {

@@ -70,12 +70,15 @@ func (p ProofEntry) link(chain string) (l Link, key *EntryKey, err error) {
 			return l, nil, fmt.Errorf("entry %d has a hash that is none", p.Seq)
 		}
 	}
+	if !p.At.Equal(p.At.Truncate(time.Microsecond)) { // of which the hash knows nothing
+		return l, nil, fmt.Errorf("entry %d has a time that is finer than any in the ledger", p.Seq)
+	}
 	if p.Key == "" {
 		return l, nil, nil
 	}
 	raw, err := hex.DecodeString(p.Key)
 	key = new(EntryKey)
-	if err != nil || len(raw) != len(key) {
+	if err != nil || len(raw) != len(key) || hex.EncodeToString(raw) != p.Key {
 		return l, nil, fmt.Errorf("entry %d has a key that is none", p.Seq)
 	}
 	copy(key[:], raw)

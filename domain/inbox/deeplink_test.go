@@ -1,6 +1,8 @@
 package inbox_test
 
 import (
+	"net/url"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -107,20 +109,79 @@ func TestNothingChangesBeforeTheNextChange(t *testing.T) {
 	})
 }
 
+// leads says by the plainest means whether a link leads to a pattern: part by part, a variable for one plain segment.
+func leads(pattern, link string) bool {
+	scheme, path, _ := strings.Cut(pattern, "://")
+	toScheme, to, is := strings.Cut(link, "://")
+	if end := strings.IndexAny(to, "?#"); end >= 0 {
+		to = to[:end]
+	}
+	want, got := strings.Split(path, "/"), strings.Split(to, "/")
+	if !is || !strings.EqualFold(scheme, toScheme) || len(want) != len(got) {
+		return false
+	}
+	for i := range want {
+		variable := strings.HasPrefix(want[i], "{")
+		if !variable && want[i] != got[i] || variable && (got[i] == "" || got[i] == "." || got[i] == ".." || strings.ContainsAny(got[i], "{}")) {
+			return false
+		}
+	}
+	return true
+}
+
+// FuzzLinks: a pattern hands out what it says and nothing else, and a catalogue of it and a wider one agrees.
 func FuzzLinks(f *testing.F) {
 	f.Add("app://orders/{id}", "app://orders/1?x#y")
 	f.Add("app://a/{b}/{c}", "app://a/../..")
+	f.Add("app://orders/{id}", "APP://orders/%2e%2e")
+	f.Add("app://orders/{id}", "javascript://orders/1")
+	f.Add("app://orders/{id}", "app://orders/1://x")
+	f.Add("https://shop.example/{id}", "https://shop.example@evil.example/x")
+	f.Add("\u212aapp://x", "kapp://x")
 	f.Fuzz(func(t *testing.T, pattern, link string) {
 		p, err := inbox.ParsePattern(pattern)
 		if err != nil {
+			requireField(t, err, "pattern", "invalid_pattern")
 			return
 		}
-		if p.Matches(link) && strings.ContainsAny(link, "\n\r\x00 <>\"") {
+		require.Equal(t, pattern, p.String(), "there is one spelling")
+		matches := p.Matches(link)
+		if matches && strings.ContainsAny(link, "\n\r\x00\t\\ <>\"`^|") {
 			t.Fatalf("%q would hand out %q", pattern, link)
 		}
-		if q, err := inbox.ParsePattern(p.String()); err != nil || q.Matches(link) != p.Matches(link) {
-			t.Fatalf("%q does not come back", pattern)
+		if matches && !leads(pattern, link) {
+			t.Fatalf("%q does not lead to %q", link, pattern)
 		}
+		for _, scheme := range []string{"javascript:", "data:", "vbscript:", "file:", "blob:"} {
+			require.False(t, matches && len(link) >= len(scheme) && strings.EqualFold(link[:len(scheme)], scheme), "%q runs scripts", link)
+		}
+		if matches {
+			u, err := url.Parse(link)
+			require.False(t, err == nil && !strings.EqualFold(u.Scheme+"://", pattern[:len(u.Scheme)+3]), "%q has another scheme to browsers", link)
+		}
+		l := inbox.NewLinks(inbox.LinkTarget{Key: "one", Pattern: p, Active: true})
+		target, found := l.Resolve(link)
+		require.Equal(t, matches, found)
+		require.Equal(t, matches, l.Active(link, noon))
+		require.Equal(t, matches, l.StillActive(link, []inbox.TargetKey{"one"}, noon))
+		require.Equal(t, matches, target.Key == "one")
+	})
+}
+
+// FuzzTargetKey: a key can be a segment of a path as it is.
+func FuzzTargetKey(f *testing.F) {
+	for _, seed := range []string{"sale", "..", "a/b", "a%2fb", "a\n", "é"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		key, err := inbox.ParseTargetKey(s)
+		if err != nil {
+			requireField(t, err, "key", "invalid_key")
+			return
+		}
+		require.Equal(t, s, string(key))
+		require.Equal(t, s, url.PathEscape(s))
+		require.Equal(t, "/x/"+s, path.Clean("/x/"+s))
 	})
 }
 

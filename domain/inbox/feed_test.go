@@ -63,9 +63,18 @@ func FuzzCursor(f *testing.F) {
 	f.Add("")
 	f.Add(base64.RawURLEncoding.EncodeToString(make([]byte, 26)))
 	f.Fuzz(func(t *testing.T, s string) {
-		if p, err := inbox.ParseCursor(v, inbox.Filter{}, s); err == nil && inbox.Cursor(v, inbox.Filter{}, p) != s {
+		p, err := inbox.ParseCursor(v, inbox.Filter{}, s)
+		if err != nil {
+			broken, is := fault.As(err)
+			require.True(t, is)
+			require.Equal(t, "cursor", broken.Fields[0].Path)
+			return
+		}
+		if inbox.Cursor(v, inbox.Filter{}, p) != s {
 			t.Fatalf("%q is not what it says", s)
 		}
+		_, err = inbox.ParseCursor(inbox.CustomerViewer("grace"), inbox.Filter{}, s)
+		require.Error(t, err, "somebody else's")
 	})
 }
 

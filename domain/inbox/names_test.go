@@ -2,6 +2,7 @@ package inbox_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -74,4 +75,24 @@ func TestAViewerIsACustomerOrAnInstallation(t *testing.T) {
 	require.Empty(t, inbox.Viewer{}.Key())
 	_, err = inbox.ParseInstallationID("ada")
 	requireField(t, err, "installation_id", "invalid_id")
+}
+
+// FuzzInstallationID: one installation has one name, whatever the case it is written in.
+func FuzzInstallationID(f *testing.F) {
+	f.Add("0B7E57A0-0000-4000-8000-00000000000A")
+	f.Add("0b7e57a0-0000-4000-8000-00000000000a\n")
+	f.Add("{0b7e57a0-0000-4000-8000-00000000000a}")
+	f.Add("0b7e57a0-0000-4000-8000-0000000000\u212a0")
+	f.Fuzz(func(t *testing.T, s string) {
+		id, err := inbox.ParseInstallationID(s)
+		if err != nil {
+			requireField(t, err, "installation_id", "invalid_id")
+			return
+		}
+		require.Len(t, s, 36)
+		require.True(t, strings.EqualFold(s, string(id)))
+		again, err := inbox.ParseInstallationID(string(id))
+		require.NoError(t, err)
+		require.Equal(t, id, again)
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"accord/domain/fault"
@@ -87,4 +88,13 @@ func kindOf(value string) string {
 	var kind string
 	_, _ = fmt.Sscan(value, &kind)
 	return kind
+}
+
+// Moment is a time that somebody tells, in UTC. It is the zero time for one that no clock shows: before 1970, or after 9999,
+// which can't be written down.
+func Moment(t time.Time) time.Time {
+	if t = t.UTC(); t.Year() < 1970 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
 }

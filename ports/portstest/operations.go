@@ -1,6 +1,7 @@
 package portstest
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -109,7 +110,9 @@ func byStatus(t *testing.T, s Store) {
 }
 
 func foreignCursor(t *testing.T, s Store) {
-	for _, cursor := range []string{"nonsense", "!", "MTIz", "IA"} {
+	made := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+	for _, cursor := range []string{"nonsense", "!", "MTIz", "IA", made("1 \x00"), made("1 \xff"), made("1 a b"), made("9223372036854775807 a"),
+		made("-9223372036854775808 a"), made("+1 a"), made("01 a"), made("1 ab")[:5] + "h", made("1 ab") + "\n"} {
 		_, _, err := s.ByStatus(t.Context(), preference.Statuses, cursor, 10)
 		require.Equal(t, fault.Invalid, fault.KindOf(err), cursor)
 	}

@@ -75,7 +75,7 @@ func (w *Webhooks) read(r told) ports.WebhookEvent {
 	}
 	out.Told.Customer = customer
 	if at, err := time.Parse(time.RFC3339, r.Interaction); err == nil {
-		out.Told.At = at.UTC()
+		out.Told.At = webhook.Moment(at)
 	}
 	out.Ignored = "no_choice"
 	for _, p := range r.Purposes {

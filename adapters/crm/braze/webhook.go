@@ -86,7 +86,7 @@ func (w *Webhooks) read(e currentsEvent) ports.WebhookEvent {
 	}
 	out.Told.Customer = customer
 	if seconds, err := e.Time.Int64(); err == nil && seconds > 0 {
-		out.Told.At = time.Unix(seconds, 0).UTC()
+		out.Told.At = webhook.Moment(time.Unix(seconds, 0))
 	}
 	state := choice(orElse(said.Status, said.State), e.Type == groupStateChange)
 	if state == preference.Unknown {

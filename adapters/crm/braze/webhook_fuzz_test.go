@@ -1,6 +1,7 @@
 package braze
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,6 +14,8 @@ import (
 func FuzzWebhooks(f *testing.F) {
 	f.Add([]byte(`{"events":[{"id":"1","event_type":"users.behaviors.subscriptiongroup.StateChange","time":1772352000,"user":{"external_user_id":"ada"},"properties":{"subscription_group_id":"g1","subscription_status":"Unsubscribed"}}]}`))
 	f.Add([]byte(`{"id":"2","event_type":"users.behaviors.subscription.GlobalStateChange","time":"1772352000","external_user_id":"ada","subscription_status":"Opted-in","channel":"email"}`))
+	f.Add([]byte(`{"id":"2","event_type":"users.behaviors.subscription.GlobalStateChange","time":253402300800,"external_user_id":"ada","subscription_status":"Unsubscribed"}`))
+	f.Add([]byte(`{"event_type":"users.behaviors.subscription.GlobalStateChange","time":9223372036854775807,"external_user_id":"ada","subscription_status":"Unsubscribed"}`))
 	f.Add([]byte("{}"))
 	f.Add([]byte("[null,{}]"))
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -28,6 +31,9 @@ func FuzzWebhooks(f *testing.F) {
 			_, err := preference.ParseCustomerID(string(e.Told.Customer))
 			require.NoError(t, err)
 			told := e.Told
+			_, err = json.Marshal(told) // as it is stored
+			require.NoError(t, err)
+			require.True(t, told.At.IsZero() || told.At.Year() >= 1970)
 			require.True(t, told.Push != nil || told.Email != "" || len(told.Channels)+len(told.Purposes)+len(told.Tokens)+len(told.Gone) > 0, "%s", body)
 		}
 	})

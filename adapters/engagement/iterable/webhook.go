@@ -79,7 +79,7 @@ func (w *Webhooks) read(e subscriptionEvent) (out ports.WebhookEvent) {
 	out.Told.Customer = customer
 	for _, layout := range createdLayouts {
 		if at, err := time.Parse(layout, e.Data.CreatedAt); err == nil {
-			out.Told.At = at.UTC()
+			out.Told.At = webhook.Moment(at)
 			break
 		}
 	}

@@ -76,7 +76,7 @@ func (e subscriptionEvent) read() ports.WebhookEvent {
 		return out
 	}
 	if seconds, err := e.Timestamp.Int64(); err == nil && seconds > 0 {
-		out.Told.At = time.Unix(seconds, 0).UTC()
+		out.Told.At = webhook.Moment(time.Unix(seconds, 0))
 	}
 	out.Ignored = e.say(&out.Told)
 	return out

@@ -1,6 +1,7 @@
 package onesignal
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,6 +14,7 @@ import (
 func FuzzWebhooks(f *testing.F) {
 	f.Add([]byte(`{"events":[{"id":"1","type":"subscription.changed","external_id":"ada","timestamp":1772352000,"subscription":{"token":"t","enabled":true,"notification_types":-2}}]}`))
 	f.Add([]byte(`{"id":"2","type":"subscription.invalid","external_id":"ada","subscription":{"token":"t"}}`))
+	f.Add([]byte(`{"id":"2","type":"subscription.invalid","external_id":"ada","timestamp":9223372036854775807,"subscription":{"token":"t"}}`))
 	f.Add([]byte("{}"))
 	f.Add([]byte("[null,{}]"))
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -28,6 +30,9 @@ func FuzzWebhooks(f *testing.F) {
 			_, err := preference.ParseCustomerID(string(e.Told.Customer))
 			require.NoError(t, err)
 			told := e.Told
+			_, err = json.Marshal(told) // as it is stored
+			require.NoError(t, err)
+			require.True(t, told.At.IsZero() || told.At.Year() >= 1970)
 			require.True(t, told.Push != nil || told.Email != "" || len(told.Channels)+len(told.Purposes)+len(told.Tokens)+len(told.Gone) > 0, "%s", body)
 		}
 	})
