@@ -197,7 +197,7 @@ func TestALockHeldTooLongIsUnavailable(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), `SELECT FROM customers WHERE id = 'ada' FOR UPDATE`)
 	require.NoError(t, err)
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), Timeout: 200 * time.Millisecond})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Catalogue: portstest.Catalogue(), Keys: portstest.Keys("a"), Timeout: 2 * time.Second})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	err = db.Update(t.Context(), "ada", "", func(*preference.Account) error { t.Error("must not be called"); return nil })

@@ -68,7 +68,7 @@ func write(target preference.Target) ports.TargetWrite {
 // callTimeout is short only where the fault makes a call run into it.
 func (e expected) callTimeout() time.Duration {
 	if e.code == "timeout" && e.fault["kind"] != "status" {
-		return 500 * time.Millisecond
+		return time.Second
 	}
 	return 10 * time.Second
 }
