@@ -67,7 +67,8 @@ func eventHash(id string) string {
 }
 
 // WrittenTo implements ports.DecisionStore. A step is stored before the target is first written to, and marked after each
-// attempt, so what was written was written between the operation's acceptance and the last mark.
+// attempt that failed or is doubtful; of one that went well the operation's end is the mark. So what was written was written
+// between the operation's acceptance and its end, or its last mark where that is later.
 func (db *DB) WrittenTo(ctx context.Context, customer preference.CustomerID, t preference.Target, from, to time.Time) ([]preference.Written, error) {
 	tx, cancel := db.session(ctx)
 	defer cancel()
@@ -93,7 +94,8 @@ func (db *DB) WrittenTo(ctx context.Context, customer preference.CustomerID, t p
 		out = append(out, w)
 		return nil
 	}, `SELECT t.assignment, o.status IN ('compensating', 'compensated'),
-			t.state IN ('pending', 'applying', 'undoing') OR o.status = 'compensating' AND t.state <> 'restored', o.accepted_at, t.updated_at
+			o.settled_at IS NULL AND (t.state IN ('pending', 'applying', 'undoing') OR o.status = 'compensating' AND t.state <> 'restored'),
+			o.accepted_at, CASE WHEN t.state IN ('pending', 'applying', 'undoing') THEN greatest(t.updated_at, o.settled_at) ELSE t.updated_at END
 		FROM operations o JOIN operation_targets t ON t.operation_id = o.id AND t.target = ?
 		WHERE o.customer_id = ? AND o.accepted_at <= ? AND (o.settled_at IS NULL OR o.settled_at >= ? OR t.updated_at >= ?) AND t.assignment IS NOT NULL
 		ORDER BY o.number DESC LIMIT 200`, string(t), string(customer), to.UTC(), from.UTC(), from.UTC())

@@ -82,3 +82,29 @@ func TestWhatWasWrittenIsKnown(t *testing.T) {
 	require.Equal(t, preference.Holding{item: preference.Off}, got[0].Restore)
 	require.False(t, got[0].Until.IsZero())
 }
+
+// A change that went through is marked by its end alone: its steps stay as they were before the last attempt.
+func TestWhatWasWrittenIsOverWithItsOperation(t *testing.T) {
+	t.Parallel()
+	db := open(t, migrated(t))
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	change, err := preference.SetEmail(preference.Unsubscribed, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Update(t.Context(), "ada", "", func(a *preference.Account) error {
+		op, _, err := a.Accept(preference.Request{ID: "op_1", Change: change, Source: preference.FromApp, Actor: consent.Actor{Type: "customer", ID: "ada"}}, now)
+		if err == nil {
+			a.BeginAhead(op)
+		}
+		return err
+	}))
+	step := ports.TargetStep{Target: preference.CRM, State: ports.TargetApplying, Assignment: preference.Assignment{
+		Write: preference.Holding{{Kind: preference.EmailItem}: preference.Off}}}
+	_, _, err = db.StartStep(t.Context(), "op_1", step)
+	require.NoError(t, err)
+	ended := now.Add(time.Minute)
+	require.NoError(t, db.UpdateOperation(t.Context(), "op_1", func(a *preference.Account, op *preference.Operation) error { return a.Commit(op, ended) }))
+	written, err := db.WrittenTo(t.Context(), "ada", preference.CRM, now, now.Add(time.Hour))
+	require.NoError(t, err)
+	require.Len(t, written, 1)
+	require.True(t, written[0].Until.Equal(ended), written[0].Until)
+}
