@@ -41,37 +41,37 @@ func orElse(t, other time.Time) time.Time {
 // say again, later, what holds counts too: what was decided in between and is heard of afterwards must not win. Errors:
 // Conflict "superseded" when nothing is left because a later decision holds, Conflict "unchanged" when nothing is left
 // because it all holds, decided then or later.
-func (p Preferences) Later(c Change, at time.Time) (Change, error) {
+func (p Preferences) Later(c Change, at time.Time) (Change, error) { return p.laterThan(p, c, at) }
+
+// laterThan is Later for what is not applied yet, on top of what is: what was decided after a withdrawal and lets us send may
+// be taken back still, so the withdrawal counts as well where it does against what is applied. Whether it still does is seen
+// when its turn comes; see Preferences.after.
+func (p Preferences) laterThan(applied Preferences, c Change, at time.Time) (Change, error) {
 	d := c.c
 	l := later{at: at.UTC()}
-	if d.Push != nil && !l.counts(*d.Push, p.push.Enabled, p.push.At) {
+	if d.Push != nil && !l.counts(*d.Push, p.push.held(), applied.push.held()) {
 		d.Push = nil
 	}
-	if d.Quiet != nil && !l.counts(d.Quiet.IsNone(), p.quiet.IsNone(), p.quiet.At) {
+	if d.Quiet != nil && !l.counts(d.Quiet.IsNone(), held{p.quiet.IsNone(), p.quiet.At}, held{applied.quiet.IsNone(), applied.quiet.At}) {
 		d.Quiet = nil
 	}
-	d.Channels = switches(&l, d.Channels, func(key ChannelKey) (bool, time.Time) {
-		choice := p.Channel(key)
-		return choice.Enabled, choice.At
-	})
-	if d.Email != "" && !l.counts(d.Email == Subscribed, p.email.Status == Subscribed, p.email.At) {
+	d.Channels = switches(&l, d.Channels, func(key ChannelKey) (is, was held) { return p.Channel(key).held(), applied.Channel(key).held() })
+	if d.Email != "" && !l.counts(d.Email == Subscribed, p.email.held(), applied.email.held()) {
 		d.Email = ""
 	}
-	d.EmailTopics = switches(&l, d.EmailTopics, func(key TopicKey) (bool, time.Time) {
-		choice := p.Topic(key)
-		return choice.Enabled, choice.At
-	})
+	d.EmailTopics = switches(&l, d.EmailTopics, func(key TopicKey) (is, was held) { return p.Topic(key).held(), applied.Topic(key).held() })
 	if d.Release != "" && d.Token != "" && !p.stillHas(d) {
 		d.Release = ""
 	}
 	if dev, known := p.Device(d.Device); known {
-		if d.Enabled != nil && !l.counts(*d.Enabled, dev.Enabled, dev.UpdatedAt) {
+		before, knew := applied.Device(d.Device)
+		if !knew {
+			before = dev
+		}
+		if d.Enabled != nil && !l.counts(*d.Enabled, held{dev.Enabled, dev.UpdatedAt}, held{before.Enabled, before.UpdatedAt}) {
 			d.Enabled = nil
 		}
-		d.Topics = switches(&l, d.Topics, func(key ChannelKey) (bool, time.Time) {
-			on, switched := dev.Channels[key]
-			return on || !switched, dev.UpdatedAt
-		})
+		d.Topics = switches(&l, d.Topics, func(key ChannelKey) (is, was held) { return dev.held(key), before.held(key) })
 		if d.Enabled == nil && len(d.Topics) == 0 {
 			d.Device = ""
 		}
@@ -85,29 +85,63 @@ func (p Preferences) Later(c Change, at time.Time) (Change, error) {
 	return c, fault.New(fault.Conflict, "unchanged", "it says what holds already")
 }
 
+// after is what holds once the operation is applied. Of a decision made elsewhere only what is later than what holds by now
+// counts. Errors: those of Later, and of Apply.
+func (p Preferences) after(op *Operation) (Preferences, error) {
+	c := op.Change
+	if !op.DecidedAt.IsZero() && c.c.Release == "" { // the release of a token says itself which it means
+		var err error
+		if c, err = p.Later(c, op.DecidedAt); err != nil {
+			return p, err
+		}
+	}
+	return p.Apply(c, op.decided(), op.Source)
+}
+
+// held is what holds for something, and since when it was decided.
+type held struct {
+	on    bool
+	since time.Time
+}
+
+func (c Choice) held() held { return held{c.Enabled, c.At} }
+
+func (e Email) held() held { return held{e.Status == Subscribed, e.At} }
+
+func (d Device) held(key ChannelKey) held {
+	on, switched := d.Channels[key]
+	return held{on || !switched, d.UpdatedAt}
+}
+
 // later compares one decision with those that hold.
 type later struct {
 	at         time.Time
 	superseded bool
 }
 
-func (l *later) counts(on, holds bool, since time.Time) bool {
-	if on == holds {
-		return l.at.After(since) // never so when it is not known
-	}
-	wins := since.IsZero() || l.at.After(since)
-	if !wins && (l.at.IsZero() || l.at.Equal(since)) {
-		wins = !on
-	}
-	l.superseded = l.superseded || !wins
+// counts on top of what is expected to hold; off also on top of what is applied, where that is on and what is expected may come
+// to nothing.
+func (l *later) counts(on bool, expected, applied held) bool {
+	wins := l.beats(on, expected) || !on && expected.on && applied.on && l.beats(on, applied)
+	l.superseded = l.superseded || !wins && on != expected.on
 	return wins
 }
 
-func switches[K comparable](l *later, m map[K]bool, holds func(K) (bool, time.Time)) map[K]bool {
+func (l *later) beats(on bool, h held) bool {
+	switch {
+	case on == h.on:
+		return l.at.After(h.since) // never so when it is not known
+	case h.since.IsZero() || l.at.After(h.since):
+		return true
+	}
+	return !on && (l.at.IsZero() || l.at.Equal(h.since))
+}
+
+func switches[K comparable](l *later, m map[K]bool, holds func(K) (is, was held)) map[K]bool {
 	out := maps.Clone(m)
 	maps.DeleteFunc(out, func(key K, on bool) bool {
-		is, since := holds(key)
-		return !l.counts(on, is, since)
+		is, was := holds(key)
+		return !l.counts(on, is, was)
 	})
 	if len(out) == 0 {
 		return nil

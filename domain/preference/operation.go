@@ -200,7 +200,7 @@ func (a *Account) Accept(r Request, now time.Time) (op *Operation, replayed bool
 	expected := a.expected()
 	decided := r.decided(now)
 	if r.Elsewhere {
-		if r.Change, err = expected.Later(r.Change, decided); err != nil {
+		if r.Change, err = expected.laterThan(a.prefs, r.Change, decided); err != nil {
 			return nil, false, err
 		}
 	}
@@ -244,14 +244,14 @@ func (a *Account) from(o consent.Origin) consent.Origin {
 
 // expected are the preferences once everything in the queue is applied. They are worked out from what holds now: what
 // an operation expected when it was accepted may rest on a change that was taken back since. One that is being taken
-// back, or cannot be applied any more, does not count.
+// back, cannot be applied any more or is superseded by what is ahead of it does not count.
 func (a *Account) expected() Preferences {
 	p := a.prefs
 	for _, op := range a.open {
 		if op.Status == Compensating {
 			continue
 		}
-		if next, err := p.Apply(op.Change, op.decided(), op.Source); err == nil {
+		if next, err := p.after(op); err == nil {
 			p = next
 		}
 	}

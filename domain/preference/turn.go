@@ -44,7 +44,7 @@ func (a *Account) WentAhead(op *Operation) {
 
 // Begin is called by the run that holds the turn, before it works on an operation, and again after a crash. Afterwards
 // the operation is running, or further on. An operation that cannot start (its time is over, or it is not valid any
-// more on what was really applied before it) is compensated here, with no target touched; the caller goes on with Next.
+// more on what was really applied before it, or was decided before that) is compensated here, with no target touched; the caller goes on with Next.
 // One that was begun ahead may have touched targets already: when its time is over it is compensated step by step.
 // Errors: Conflict "turn-lost" when the run does not hold the turn.
 func (a *Account) Begin(op *Operation, run int64, now time.Time) error {
@@ -69,7 +69,7 @@ func (a *Account) Begin(op *Operation, run int64, now time.Time) error {
 		why := tooLate
 		return a.settle(op, Compensated, &why, nil, now)
 	}
-	after, err := a.prefs.Apply(op.Change, op.decided(), op.Source)
+	after, err := a.prefs.after(op)
 	if f, is := fault.As(err); is {
 		return a.settle(op, Compensated, &consent.Reason{Code: f.Code, Target: "store", Detail: f.Message}, nil, now)
 	} else if err != nil {
@@ -103,7 +103,7 @@ func (a *Account) Keeps(token string) bool {
 		if !has(now) {
 			return false
 		}
-		if next, err := now.Apply(op.Change, op.decided(), op.Source); err == nil {
+		if next, err := now.after(op); err == nil {
 			now = next
 		}
 	}
