@@ -11,9 +11,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,6 +35,9 @@ type options struct {
 	binary    string
 	deploy    bool
 	calm      bool
+	only      []string // disturbances that it is confined to; see wanted
+	dense     float64  // how many times more often than otherwise they come
+	focus     string   // of what clients do: preferences, inbox, told; empty for everything
 }
 
 func main() {
@@ -47,6 +53,9 @@ func main() {
 	flag.StringVar(&o.binary, "accord", "", "the accord command to run; built from this checkout when empty")
 	flag.BoolVar(&o.deploy, "deploy", true, "roll a worker of the next version out in the middle")
 	flag.BoolVar(&o.calm, "calm", false, "no disturbances: what is found then is a mistake of the workload or the checker")
+	flag.Func("nemesis", "confine the disturbances to these: words of each, separated by semicolons", func(s string) error { return o.set("nemesis", s) })
+	flag.Float64Var(&o.dense, "dense", 1, "how many times more often than otherwise they come")
+	flag.StringVar(&o.focus, "focus", "", "have clients do mostly this: preferences, inbox or told")
 	flag.StringVar(&recheck, "check", "", "judge the record in this folder again, and run nothing")
 	flag.StringVar(&mutants, "mutants", "", "run against each broken system whose patch matches this pattern, and expect it to be found")
 	flag.Parse()
@@ -70,8 +79,16 @@ func main() {
 	}
 }
 
-// errBroken: a promise was not kept.
-var errBroken = errors.New("promises were broken")
+// brokenError: promises were not kept.
+type brokenError struct{ rules map[string]int } // how often each
+
+func (e brokenError) Error() string {
+	var parts []string
+	for _, rule := range slices.Sorted(maps.Keys(e.rules)) {
+		parts = append(parts, fmt.Sprintf("%s ×%d", rule, e.rules[rule]))
+	}
+	return "promises were broken: " + strings.Join(parts, ", ")
+}
 
 // run is one whole run, with its record kept.
 func run(ctx context.Context, o options) (err error) {
@@ -130,10 +147,20 @@ func perform(ctx context.Context, o options, dir string) (err error) {
 	if err := s.heal(ctx); err != nil {
 		return err
 	}
+	for _, c := range w.everybody {
+		c.tellTheRest(ctx)
+	}
+	w.eraseAll(ctx)
 	if err := w.settle(ctx, final); err != nil {
 		return err
 	}
 	say("settled: %s", final.Settled)
+	if final.Quiet {
+		w.putRight(ctx)
+		if err := w.settle(ctx, final); err != nil {
+			return err
+		}
+	}
 	listening.catchUp(ctx)
 	if err := w.collect(ctx, final); err != nil {
 		return err
@@ -171,10 +198,14 @@ func judge(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "report.txt"), []byte(told), 0o600); err != nil {
 		return err
 	}
-	if len(report.Violations) > 0 {
-		return fmt.Errorf("%w: %d times", errBroken, len(report.Violations))
+	if len(report.Violations) == 0 {
+		return nil
 	}
-	return nil
+	broken := brokenError{map[string]int{}}
+	for _, v := range report.Violations {
+		broken.rules[v.Rule]++
+	}
+	return broken
 }
 
 func say(format string, args ...any) {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ func (s strike) String() string {
 
 // schedule draws what will be done, and when, from the seed and the duration alone.
 func schedule(o options) []strike {
-	d := &drawer{rng: rand.New(rand.NewPCG(o.seed, 1)), until: o.duration} //nolint:gosec // to be had again
+	d := &drawer{rng: rand.New(rand.NewPCG(o.seed, 1)), until: o.duration, dense: max(o.dense, 1), wanted: o.wanted} //nolint:gosec // to be had again
 	for _, name := range append(slices.Clone(partNames), "postgres", "temporal") {
 		d.lane(name, 30*time.Second, 110*time.Second, func(at time.Duration) strike { return d.process(name, at) })
 	}
@@ -50,14 +51,24 @@ func schedule(o options) []strike {
 	if o.deploy {
 		d.all = append(d.all, strike{at: o.duration * 2 / 5, lane: "deploy", what: "deploy"})
 	}
+	d.all = slices.DeleteFunc(d.all, func(s strike) bool { return !o.wanted(s.String()) })
 	slices.SortStableFunc(d.all, func(a, b strike) int { return cmp.Compare(a.at, b.at) })
 	return d.all
 }
 
+// wanted tells a disturbance that is among those which a run is confined to, if it is confined: one has each of the words.
+func (o options) wanted(what string) bool {
+	return len(o.only) == 0 || slices.ContainsFunc(o.only, func(words string) bool {
+		return !slices.ContainsFunc(strings.Fields(words), func(word string) bool { return !strings.Contains(what, word) })
+	})
+}
+
 type drawer struct {
-	rng   *rand.Rand
-	until time.Duration
-	all   []strike
+	rng    *rand.Rand
+	until  time.Duration
+	dense  float64 // how many times more often than otherwise
+	wanted func(string) bool
+	all    []strike
 }
 
 func (d *drawer) between(from, to time.Duration) time.Duration {
@@ -67,6 +78,7 @@ func (d *drawer) between(from, to time.Duration) time.Duration {
 // lane draws strikes one after the other, with pauses in between. Nothing begins in the last seconds, so that all of them are
 // over in time.
 func (d *drawer) lane(name string, least, most time.Duration, draw func(at time.Duration) strike) {
+	least, most = time.Duration(float64(least)/d.dense), time.Duration(float64(most)/d.dense)
 	// In a short run everything is tried all the same, only less often.
 	if shortest := d.until / 2; least > shortest/2 {
 		least, most = shortest/2, shortest*3/2
@@ -107,7 +119,7 @@ func (d *drawer) faults() {
 	var deck []map[string]any
 	draw := func() map[string]any {
 		if len(deck) == 0 {
-			deck = everyFault()
+			deck = slices.DeleteFunc(everyFault(), func(f map[string]any) bool { return !d.wantsFault(f) })
 			d.rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		}
 		f := deck[0]
@@ -119,12 +131,23 @@ func (d *drawer) faults() {
 		}
 		return f
 	}
+	if !slices.ContainsFunc(everyFault(), d.wantsFault) {
+		return
+	}
 	for _, lane := range []string{"faults", "more faults"} {
 		d.lane(lane, 500*time.Millisecond, 6*time.Second, func(time.Duration) strike {
 			f := draw()
 			return strike{what: "fault", fault: f, lasts: d.between(time.Second, 10*time.Second)}
 		})
 	}
+}
+
+func (d *drawer) wantsFault(f map[string]any) bool {
+	return slices.ContainsFunc([]string{"read", "write", "any"}, func(calls string) bool {
+		with := maps.Clone(f)
+		with["calls"] = calls
+		return d.wanted(strike{what: "fault", fault: with}.String())
+	})
 }
 
 func everyFault() (out []map[string]any) {

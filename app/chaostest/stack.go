@@ -38,6 +38,7 @@ type stack struct {
 	temporal     *temporalServer
 	parts        map[string]*part // sandbox, api-1, api-2, worker-1, worker-2
 	env          []string
+	groups       map[string]string // what the CRM calls each channel
 	stopWatching context.CancelFunc
 }
 
@@ -138,7 +139,8 @@ func (s *stack) configure(ctx context.Context) error {
 		// Short, so that changes end both ways and much happens in little time.
 		"ACCORD_VENDOR_TIMEOUT=3s", "ACCORD_GRANT_BUDGET=40s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=info",
 		"ACCORD_INBOX_PULL_EVERY=5s", "ACCORD_INBOX_OWN_TTL=10s",
-		"ACCORD_PUBLIC_URL="+s.apis[0], "ACCORD_LINK_KEYS="+links.NewKey("chaos"))
+		"ACCORD_PUBLIC_URL="+s.apis[0], "ACCORD_LINK_KEYS="+links.NewKey("chaos"),
+		"ACCORD_WEBHOOK_SECRETS_GENERIC="+webhookSecret(), "ACCORD_WEBHOOK_SECRETS_BRAZE="+webhookSecret())
 	_, err = process.Run(ctx, s.bin, s.env, "migrate")
 	return err
 }
@@ -158,7 +160,7 @@ func (s *stack) part(ctx context.Context, name string) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.env = append(env, vendors...)
+	p.env, s.groups = append(env, vendors...), channelGroups(vendors)
 	if kind == "worker" {
 		p.arguments, p.ready = []string{"worker"}, `"worker is ready"`
 		return p, nil
@@ -167,6 +169,22 @@ func (s *stack) part(ctx context.Context, name string) (*part, error) {
 	p.arguments, p.ready = []string{"serve"}, `"API is listening"`
 	p.env = append(p.env, "ACCORD_HTTP_ADDR="+strings.TrimPrefix(s.apis[n-1], "http://"))
 	return p, nil
+}
+
+// channelGroups are what the CRM calls each channel, out of the settings of whoever speaks with it.
+func channelGroups(settings []string) map[string]string {
+	out := map[string]string{}
+	for _, setting := range settings {
+		pairs, is := strings.CutPrefix(setting, "ACCORD_BRAZE_GROUPS=")
+		if !is {
+			continue
+		}
+		for _, pair := range strings.Split(pairs, ",") {
+			channel, id, _ := strings.Cut(pair, "=")
+			out[channel] = id
+		}
+	}
+	return out
 }
 
 // through leads a database's URL another way.

@@ -105,7 +105,7 @@ func (l *listener) told(id, kind, data string) {
 
 // catchUp gives them time to hear the last word, and ends them.
 func (ls *listeners) catchUp(ctx context.Context) {
-	for end := time.Now().Add(time.Minute); time.Now().Before(end) && ctx.Err() == nil; pause(ctx, 300*time.Millisecond) {
+	for end := time.Now().Add(min(time.Minute, ls.workload.options.settle)); time.Now().Before(end) && ctx.Err() == nil; pause(ctx, 300*time.Millisecond) {
 		behind := 0
 		for _, l := range ls.all {
 			call := ls.workload.ask(ctx, &checker.Call{To: "api-1", Customer: l.who, Method: "GET", Path: "/v1/inbox/counts"})

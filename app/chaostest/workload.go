@@ -33,10 +33,18 @@ type workload struct {
 	answers [6]atomic.Int64 // by the first digit of the status; 0 for none
 	changes atomic.Int64
 	posted  atomic.Int64
+	heardOf atomic.Int64
+
+	everybody []*client
+	gone      atomic.Int64
+	erasing   []string          // who have begun to be erased
+	erased    map[string]string // the operations that do it, by whom
+	inCRM     [crmCustomers]sync.Mutex
+	crmKnows  [crmCustomers]bool
 }
 
 func newWorkload(o options, dir string, s *stack, rec *recorder) *workload {
-	return &workload{options: o, dir: dir, stack: s, rec: rec, tokens: map[string]string{}, known: map[string]bool{}, pace: make(chan struct{}),
+	return &workload{options: o, dir: dir, stack: s, rec: rec, tokens: map[string]string{}, known: map[string]bool{}, erased: map[string]string{}, pace: make(chan struct{}),
 		// Longer than anybody waits for an outcome. What is not answered by then is unknown.
 		http: &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
 }
@@ -79,10 +87,12 @@ func (w *workload) ask(ctx context.Context, c *checker.Call) *checker.Call {
 	if c.Header == nil {
 		c.Header = map[string]string{}
 	}
-	if c.Customer != "" && c.Scope == "" {
-		w.mu.Lock()
-		w.known[c.Customer] = true
-		w.mu.Unlock()
+	for _, who := range []string{c.Customer, c.About} {
+		if who != "" && c.Scope == "" {
+			w.mu.Lock()
+			w.known[who] = true
+			w.mu.Unlock()
+		}
 	}
 	c.Invoked = time.Now()
 	if err := w.send(ctx, c); err != nil {
@@ -163,8 +173,10 @@ func (w *workload) prepare(ctx context.Context) error {
 // work has all clients call until ctx ends.
 func (w *workload) work(ctx context.Context) {
 	var wg sync.WaitGroup
-	for n := range w.clients {
+	clients := make([]*client, w.clients)
+	for n := range clients {
 		c := &client{workload: w, id: n, rng: rand.New(rand.NewPCG(w.seed, uint64(n)+2)), read: map[string][]string{}} //nolint:gosec // to be had again
+		clients[n] = c
 		wg.Go(func() {
 			for c.turn(ctx) {
 				c.act(ctx)
@@ -175,6 +187,7 @@ func (w *workload) work(ctx context.Context) {
 	defer tick.Stop()
 	told := time.NewTicker(30 * time.Second)
 	defer told.Stop()
+	w.everybody = clients
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -191,8 +204,8 @@ func (w *workload) work(ctx context.Context) {
 }
 
 func (w *workload) progress() string {
-	return fmt.Sprintf("%d requests: %d answered 2xx, %d 4xx, %d 5xx, %d not answered; %d changes asked for, %d messages",
-		w.numbers.Load(), w.answers[2].Load(), w.answers[4].Load(), w.answers[5].Load(), w.answers[0].Load(), w.changes.Load(), w.posted.Load())
+	return fmt.Sprintf("%d requests: %d answered 2xx, %d 4xx, %d 5xx, %d not answered; %d changes asked for, %d told of, %d messages",
+		w.numbers.Load(), w.answers[2].Load(), w.answers[4].Load(), w.answers[5].Load(), w.answers[0].Load(), w.changes.Load(), w.heardOf.Load(), w.posted.Load())
 }
 
 // client is one of those at work.
@@ -202,6 +215,8 @@ type client struct {
 	rng *rand.Rand
 
 	kept     []*checker.Call     // changes with a key, to be repeated much later
+	told     []told              // decisions made elsewhere, to be told again much later
+	untold   []told              // not told yet
 	read     map[string][]string // messages that a customer has seen
 	versions map[string]string
 	ops      []string
@@ -235,10 +250,17 @@ func (c *client) customers1() string { return c.workload.customer(c.rng.IntN(c.c
 
 func (c *client) api() string { return pick(c, "api-1", "api-2") }
 
+// works are the parts of what is done that a run may focus on: numbers of act, up to but without the second.
+var works = map[string]*[2]int{"preferences": {0, 70}, "inbox": {70, 100}, "told": {100, 110}}
+
 // act does one of all the things that callers do.
 func (c *client) act(ctx context.Context) {
 	who := c.somebody()
-	switch n := c.rng.IntN(100); {
+	n := c.rng.IntN(110)
+	if among := works[c.focus]; among != nil && c.chance(90) {
+		n = among[0] + c.rng.IntN(among[1]-among[0])
+	}
+	switch {
 	case n < 14:
 		c.register(ctx, who)
 	case n < 17:
@@ -273,8 +295,14 @@ func (c *client) act(ctx context.Context) {
 		c.get(ctx, c.viewer(), "/v1/inbox/counts", "")
 	case n < 92:
 		c.refresh(ctx)
-	default:
+	case n < 100:
 		c.acknowledge(ctx)
+	case n < 106:
+		c.decideElsewhere(ctx, who)
+	case n < 107:
+		c.comeAndGo(ctx)
+	default:
+		c.decideInCRM(ctx)
 	}
 }
 
@@ -309,23 +337,26 @@ func (c *client) operations(ctx context.Context, who string) {
 // operate decides about what is parked, as operators do: mostly again, now and then back.
 func (c *client) operate(ctx context.Context) {
 	list := c.ask(ctx, &checker.Call{Client: c.id, To: c.api(), Customer: "support", Scope: operatorScopes, Method: "GET", Path: "/v1/operations?status=needs_attention&limit=20"})
-	for _, id := range listed(list) {
-		c.ask(ctx, &checker.Call{Client: c.id, To: c.api(), Customer: "support", Scope: operatorScopes, Method: "POST",
-			Path: "/v1/operations/" + id + "/" + pick(c, "retry", "retry", "retry", "compensate")})
+	for _, o := range listed(list) {
+		what := pick(c, "retry", "retry", "retry", "compensate")
+		if strings.HasPrefix(o.Customer, erasedCustomer) { // nobody takes an erasure back
+			what = "retry"
+		}
+		c.ask(ctx, &checker.Call{Client: c.id, To: c.api(), Customer: "support", Scope: operatorScopes, Method: "POST", Path: "/v1/operations/" + o.ID + "/" + what})
 	}
 }
 
-func listed(c *checker.Call) (out []string) {
+type parked struct {
+	ID       string `json:"id"`
+	Customer string `json:"customer"`
+}
+
+func listed(c *checker.Call) []parked {
 	var page struct {
-		Operations []struct {
-			ID string `json:"id"`
-		} `json:"operations"`
+		Operations []parked `json:"operations"`
 	}
 	_ = json.Unmarshal(c.Answer, &page) // none then
-	for _, o := range page.Operations {
-		out = append(out, o.ID)
-	}
-	return out
+	return page.Operations
 }
 
 func encode(v any) json.RawMessage {

@@ -26,7 +26,8 @@ type person struct {
 	id       string
 	standing *Standing
 	calls    []*Call // by the time they were sent
-	links    []*Call // about links in e-mails to this customer: made, followed
+	others   []*Call // of others about this customer: links in e-mails made and followed, an erasure
+	told     []*told // by webhooks about this customer
 	ledger   []*entry
 	ops      map[string]*operation
 	order    []*operation // as accepted
@@ -47,6 +48,7 @@ type operation struct {
 	operator  bool     // an operator had it compensated
 	first     *Call    // the request that it was accepted with
 	asked     *request // what that asked for, nil for what nobody asked for
+	told      *told    // the webhook that this was, nil for any other
 	version   int64    // that it made, 0 for none
 }
 
@@ -69,6 +71,7 @@ type entry struct {
 	Before    map[string]any `json:"before"`
 	After     map[string]any `json:"after"`
 	Version   int64          `json:"version"`
+	DecidedAt time.Time      `json:"decided_at"` // zero where that is when it was asked for
 	PrevHash  string         `json:"prev_hash"`
 	Hash      string         `json:"hash"`
 	NotUndone []string       `json:"not_undone"`
@@ -92,6 +95,9 @@ func Check(h *History, f *Final) *Report {
 	k.quiet()
 	k.internal()
 	for _, p := range k.people() {
+		if k.erased(p) {
+			continue
+		}
 		k.ledger(p)
 		k.answers(p)
 		k.order(p)
@@ -102,6 +108,8 @@ func Check(h *History, f *Final) *Report {
 		k.reads(p)
 		k.holds(p)
 		k.followed(p)
+		k.decisions(p)
+		k.echoes(p)
 	}
 	k.tokens()
 	k.inboxes()
@@ -122,7 +130,11 @@ func (k *check) gather() {
 	}
 	for _, c := range k.history.Calls {
 		if p := k.customers[c.About]; p != nil {
-			p.links = append(p.links, c)
+			if t := k.tells(c); t != nil {
+				p.told = append(p.told, t)
+			} else {
+				p.others = append(p.others, c)
+			}
 		}
 		if c.Customer == "" || c.Scope != "" {
 			continue

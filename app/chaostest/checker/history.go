@@ -100,12 +100,24 @@ func (h *History) add(line []byte) error {
 
 // Final is what everybody says when all is healed and quiet.
 type Final struct {
-	At        time.Time         `json:"at"`
-	Settled   string            `json:"settled"` // how long it took until nothing was open, or what was left
-	Quiet     bool              `json:"quiet"`   // nothing was left open
-	Open      []json.RawMessage `json:"open"`    // operations that are not settled, as the API lists them
-	Audit     Audit             `json:"audit"`
-	Customers []Standing        `json:"customers"`
+	At        time.Time                  `json:"at"`
+	Settled   string                     `json:"settled"` // how long it took until nothing was open, or what was left
+	Quiet     bool                       `json:"quiet"`   // nothing was left open
+	Open      []json.RawMessage          `json:"open"`    // operations that are not settled, as the API lists them
+	Audit     Audit                      `json:"audit"`
+	Customers []Standing                 `json:"customers"`
+	Groups    map[string]string          `json:"groups"`   // what the CRM calls each channel
+	Erasures  map[string]json.RawMessage `json:"erasures"` // of those whose erasure was accepted: its proof, and what is exported of them
+	Writes    []Write                    `json:"writes"`   // to vendors, of some customers; there may have been more
+}
+
+// Write is one call to a vendor that changes something there, as the sandbox has logged it.
+type Write struct {
+	At       time.Time `json:"at"`
+	Target   string    `json:"target"`
+	Customer string    `json:"customer"`
+	Method   string    `json:"method"`
+	Path     string    `json:"path"`
 }
 
 // Audit is what `accord audit verify` has said.

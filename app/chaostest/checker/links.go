@@ -14,7 +14,7 @@ const linkClock = 2 * time.Second
 // after the link was made will do.
 func (k *check) followed(p *person) {
 	made := map[string]*Call{}
-	for _, c := range p.links {
+	for _, c := range p.others {
 		var answer struct {
 			URL string `json:"url"`
 		}

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +154,14 @@ func TestEveryBrokenPromiseIsFound(t *testing.T) {
 			read := s.call("ada", "GET", "/v1/preferences/push", "", 200, string(text))
 			require.True(t, asked.before(read))
 		}},
+		"a registration answered with nothing": {RuleAnswer, func(_ *testing.T, s *story) {
+			s.call("ada", "PUT", "/v1/devices/phone", `{"platform":"ios","token":"new","permission":"granted"}`, 200, adasPush)
+		}},
+		"a registration answered with what is past": {RuleRead, func(_ *testing.T, s *story) {
+			s.call("ada", "GET", "/v1/preferences", "", 200, string(s.standing("ada").Preferences))
+			old := strings.Replace(strings.Replace(adasPush, `"version":4`, `"version":2`, 1), `"version":4`, `"version":2`, 1)
+			s.call("ada", "PUT", "/v1/devices/phone", `{"platform":"ios","token":"t","permission":"granted"}`, 200, old)
+		}},
 		"a link that unsubscribed nobody": {RuleWithdrawal, func(_ *testing.T, s *story) {
 			s.link("ada", "x")
 			s.follow("ada", "x")
@@ -215,6 +224,9 @@ func TestWhatIsAllowedIsNotBlamed(t *testing.T) {
 		},
 		"a commit whose answer was lost": func(_ *testing.T, s *story) {
 			s.calls[1].Status, s.calls[1].Given, s.calls[1].Answer = 503, map[string]string{}, json.RawMessage(`{"code":"outcome-unknown"}`)
+		},
+		"a registration that says nothing new": func(_ *testing.T, s *story) {
+			s.call("ada", "PUT", "/v1/devices/phone", `{"platform":"ios","token":"t","permission":"granted"}`, 200, adasPush)
 		},
 		"a link followed twice": func(_ *testing.T, s *story) {
 			s.link("ada", "x")

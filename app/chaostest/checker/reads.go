@@ -31,7 +31,7 @@ func (k *check) reads(p *person) {
 			next++
 		}
 		// What a change is answered with is what it made, also when it is told again much later.
-		if r.c.Method == "GET" && latest.c != nil && r.s.version < latest.s.version {
+		if (r.c.Method == "GET" || r.c.given("Accord-Operation") == "") && latest.c != nil && r.s.version < latest.s.version {
 			k.violated(RuleRead, p.id, fmt.Sprintf("version %d or later, which was seen before", latest.s.version), fmt.Sprintf("version %d", r.s.version), latest.c, r.c)
 		}
 		want := p.states[r.s.version]
@@ -57,7 +57,7 @@ func (p *person) madeBy(version int64) *Call {
 // holds: once a withdrawal was acknowledged, nothing it is about is deliverable, whether it is through or not.
 func (k *check) holds(p *person) {
 	for _, o := range p.order {
-		if o.asked == nil || !o.asked.withdraws() || o.first == nil || !o.first.answered() || o.first.given("Accord-Operation") != o.id {
+		if o.asked == nil || !o.asked.withdraws() || !o.acknowledged() {
 			continue
 		}
 		for _, c := range p.calls {
@@ -76,6 +76,18 @@ func (k *check) holds(p *person) {
 			}
 		}
 	}
+}
+
+// acknowledged tells that the answer to the first request has named the operation.
+func (o *operation) acknowledged() bool {
+	if o.first == nil || !o.first.answered() {
+		return false
+	}
+	if o.told != nil {
+		a, _ := o.told.answer()
+		return a.Operation == o.id
+	}
+	return o.first.given("Accord-Operation") == o.id
 }
 
 // over tells that what is shown may be later than the withdrawal's end: its own version says what holds then. One that came

@@ -34,6 +34,11 @@ const (
 	RuleAgree        = "same-everywhere"      // API, CRM, push provider and CMP agree with the changes applied
 	RuleToken        = "one-owner"            // of a token: the customer who registered it last
 	RuleRead         = "reads-are-current"    // no read is older than what its reader was told before
+	RuleHeard        = "decisions-heard"      // a decision that was told by webhook is made, or a later one holds
+	RuleOnce         = "told-twice-made-once" // however often it is delivered
+	RuleLater        = "later-decision-wins"  // whatever is heard first; at the same time the withdrawal
+	RuleEcho         = "no-echo"              // who told us is not told the same
+	RuleErased       = "erased-for-good"      // nothing is held of somebody who was erased, and it is proved
 	RuleHold         = "held-at-once"         // nothing is sent from the moment a withdrawal is accepted
 	RuleForeign      = "own-operations-only"  // somebody else's are not there
 	RuleMessages     = "own-messages-only"    // nobody sees another's messages, nor any that nobody published
@@ -50,7 +55,7 @@ const (
 
 // Rules lists all of them.
 var Rules = []string{RuleQuiet, RuleAudit, RuleChain, RuleComplete, RuleAsked, RuleAnswer, RuleWithdrawal, RuleRefused, RuleOrder, RuleKey,
-	RuleMatch, RuleAgree, RuleToken, RuleRead, RuleHold, RuleForeign, RuleMessages, RulePaging, RuleCounts, RuleFresh, RuleGone, RuleReceipts,
+	RuleMatch, RuleAgree, RuleToken, RuleRead, RuleHeard, RuleOnce, RuleLater, RuleEcho, RuleErased, RuleHold, RuleForeign, RuleMessages, RulePaging, RuleCounts, RuleFresh, RuleGone, RuleReceipts,
 	RuleChanges, RuleStream, RuleInternal, RuleRecordedOnce}
 
 // Report is the verdict, with what it rests on: a rule that nothing was held against has proved nothing.

@@ -1,0 +1,233 @@
+package checker
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// heardOf finds the webhook that an operation was accepted with: about its customer, from where the entry says, decided when it
+// says, and saying what it says.
+func (k *check) heardOf(p *person, o *operation) {
+	c := k.byID[o.requested.Origin.RequestID]
+	var t *told
+	if c != nil {
+		t = k.tells(c)
+	}
+	if t == nil {
+		// What the reconciliation has found in the CRM has that as its source too, and no webhook.
+		if o.source == "external" || o.source == "crm" && o.requested.Cause != "found_by_reconciliation" {
+			k.held(RuleAsked)
+			k.violated(RuleAsked, p.id, o.id+" was told by a webhook", fmt.Sprintf("its request is %q", o.requested.Origin.RequestID), c)
+		}
+		return
+	}
+	if o.source == "reconciliation" { // who told us of what does not hold is told what does
+		return
+	}
+	k.held(RuleAsked)
+	if c.About != p.id || o.source != t.source {
+		k.violated(RuleAsked, p.id, fmt.Sprintf("%s is of %s, and from %s", o.id, c.About, t.source), fmt.Sprintf("it is of %s, and from %s", p.id, o.source), c)
+		return
+	}
+	o.first, o.asked, o.told = c, t.asks(o.requested.After), t
+	// Of a clock that is ahead the time is taken at which it was heard.
+	if said := o.requested.DecidedAt; !said.Equal(t.at) && (said.IsZero() || !t.at.After(said) || said.Before(c.Invoked.Add(-sameClock))) {
+		k.violated(RuleAsked, p.id, fmt.Sprintf("%s was decided at %s", o.id, t.at.UTC().Format(time.RFC3339Nano)), "the ledger says "+said.Format(time.RFC3339Nano), c)
+	}
+	for path := range o.requested.After {
+		if _, said := t.items[path]; !said && !strings.HasPrefix(path, "purposes.") {
+			k.violated(RuleAsked, p.id, "nothing but what was told", o.id+" changes "+path, c)
+		}
+	}
+}
+
+// sameClock is how much the clocks of processes on one machine differ at most.
+const sameClock = time.Second
+
+// decided is when what is told counts as of.
+func (e *entry) decided() time.Time {
+	if e.DecidedAt.IsZero() {
+		return e.At
+	}
+	return e.DecidedAt
+}
+
+// decisions: one that was made elsewhere counts once, as of when it was made: what was decided later stays, and what was not is
+// changed. Nothing that was heard is dropped.
+func (k *check) decisions(p *person) {
+	k.once(p)
+	k.laterWins(p)
+	for _, t := range p.told {
+		if a, answered := t.answer(); answered {
+			k.heard(p, t, a)
+		}
+	}
+}
+
+func (k *check) once(p *person) {
+	made := map[string]*operation{}
+	for _, o := range p.order {
+		if o.told == nil || o.neverStarted() {
+			continue
+		}
+		for _, path := range slices.Sorted(maps.Keys(o.told.items)) {
+			if _, is := o.requested.After[path]; !is {
+				continue
+			}
+			k.held(RuleOnce)
+			key := o.source + " " + o.told.event + " " + path
+			if other := made[key]; other != nil {
+				k.violated(RuleOnce, p.id, fmt.Sprintf("one change of %s by the event %s", path, o.told.event), other.id+" and "+o.id, p.deliveries(o.told)...)
+			}
+			made[key] = o
+		}
+	}
+}
+
+// deliveries of the event.
+func (p *person) deliveries(of *told) (out []*Call) {
+	for _, t := range p.told {
+		if t.source == of.source && t.event == of.event {
+			out = append(out, t.call)
+		}
+	}
+	return out
+}
+
+// laterWins: no decision that was made elsewhere replaces one that was made later, or at the same time and lets us send less.
+func (k *check) laterWins(p *person) {
+	type choice struct {
+		value any
+		by    *operation
+	}
+	holds := map[string]choice{}
+	for _, e := range p.ledger {
+		o := p.ops[e.Operation]
+		if e.Event != "applied" || o == nil {
+			continue
+		}
+		for path, value := range e.After {
+			was, chosen := holds[path]
+			holds[path] = choice{value, o}
+			if o.told == nil || o.told.items[path] == nil || !chosen {
+				continue
+			}
+			k.held(RuleLater)
+			at, before := o.requested.decided(), was.by.requested.decided()
+			if o.told.at.IsZero() {
+				at = before // it cannot be told which is the later
+			}
+			if was.value != value && (at.Before(before) || at.Equal(before) && !off(value)) {
+				k.violated(RuleLater, p.id, fmt.Sprintf("%s stays %v, decided at %s", path, was.value, before.Format(time.RFC3339Nano)),
+					fmt.Sprintf("%s makes it %v, decided at %s", o.id, value, at.Format(time.RFC3339Nano)), was.by.first, o.first)
+			}
+		}
+	}
+}
+
+// heard: what was answered well is made, or there is a decision that is as late or later.
+func (k *check) heard(p *person, t *told, a outcome) {
+	k.held(RuleHeard)
+	if a.Operation != "" {
+		if o := p.ops[a.Operation]; o == nil || o.source != t.source || o.told == nil || o.told.event != t.event {
+			k.violated(RuleHeard, p.id, a.Operation+", which this was answered with, is in the ledger as made of it", "it is not", t.call)
+			return
+		}
+	}
+	if a.Outcome == "ignored" {
+		k.violated(RuleHeard, p.id, "a decision that counts", "it is ignored: "+a.Reason, t.call)
+		return
+	}
+	at := t.at // by a clock that may be ahead of ours
+	if at.After(t.call.Invoked) {
+		at = t.call.Invoked
+	}
+	for _, path := range slices.Sorted(maps.Keys(t.items)) {
+		if a.Outcome == "unchanged" && t.at.IsZero() && off(t.items[path]) { // nothing is on until somebody chooses it
+			continue
+		}
+		if !slices.ContainsFunc(p.order, func(o *operation) bool {
+			if a.Outcome == "echo" {
+				return o.mayEcho(t)
+			}
+			_, names := o.requested.After[path]
+			if !names || o.requested.At.After(t.call.Answered.Add(sameClock)) {
+				return false
+			}
+			if o.told != nil && o.told.source == t.source && o.told.event == t.event && !o.superseded() {
+				return !o.neverStarted() || p.answeredWith(o)
+			}
+			// A grant that was taken back is no decision that a withdrawal could be left out for.
+			if off(t.items[path]) && !o.superseded() && !o.applied() && !o.operator && o.kind == "grant" {
+				return false
+			}
+			return !o.requested.decided().Before(at)
+		}) {
+			k.violated(RuleHeard, p.id, fmt.Sprintf("%s is %v as of %s, or a later decision", path, t.items[path], at.UTC().Format(time.RFC3339Nano)),
+				"the ledger has neither", p.deliveries(t)...)
+		}
+	}
+}
+
+// mayEcho tells an operation of which the source may repeat to us what we have written there ourselves: one at about the time of
+// which it tells. A vendor's clock, and the time it takes, make that a matter of seconds; for what lets us send, and where it does
+// not say when, the contract leaves more doubt.
+func (o *operation) mayEcho(t *told) bool {
+	at, doubt := t.at, 10*time.Second
+	for _, value := range t.items {
+		if !off(value) {
+			doubt = 2 * time.Minute
+		}
+	}
+	if at.IsZero() {
+		at, doubt = t.call.Invoked, 15*time.Minute
+	}
+	doubt += 2 * sameClock
+	return o.source != t.source && !at.Before(o.requested.At.Add(-doubt)) && (o.end == nil || !at.After(o.end.At.Add(doubt)))
+}
+
+// superseded tells a decision made elsewhere that did not count any more when its turn came: what was under way when it was heard,
+// and was decided later, has gone through.
+func (o *operation) superseded() bool {
+	return o.told != nil && o.end != nil && o.end.Event == "compensated" && o.end.Reason.Target == "store"
+}
+
+// answeredWith tells that a delivery was answered well with this operation. A repeat finds it also while another is being told
+// that it cannot be started: then it is a grant that was accepted, and taken back.
+func (p *person) answeredWith(o *operation) bool {
+	return slices.ContainsFunc(p.told, func(t *told) bool {
+		a, _ := t.answer()
+		return a.Operation == o.id
+	})
+}
+
+// echoWithin is how long after an operation a call of it may still come to a vendor: whoever makes it may have been paused, or its
+// answer lost.
+const echoWithin = time.Minute
+
+// echoes: who told us is not told the same. What is written to the CRM for a customer is written by a change from elsewhere.
+func (k *check) echoes(p *person) {
+	for _, w := range k.final.Writes {
+		if w.Customer != p.id || w.Target != "crm" {
+			continue
+		}
+		k.held(RuleEcho)
+		var about []*Call
+		for _, o := range p.order {
+			if o.source != "crm" && !w.At.Before(o.requested.At.Add(-sameClock)) && (o.end == nil || w.At.Before(o.end.At.Add(echoWithin))) {
+				about = nil
+				break
+			}
+			if o.source == "crm" {
+				about = append(about, o.first)
+			}
+		}
+		if about != nil {
+			k.violated(RuleEcho, p.id, "nothing is written to the CRM, which told us itself", fmt.Sprintf("%s %s at %s", w.Method, w.Path, w.At.UTC().Format(time.RFC3339Nano)),
+				about[max(0, len(about)-5):]...)
+		}
+	}
+}
