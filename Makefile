@@ -23,7 +23,7 @@ WINDOW ?= 6s
 REQUESTS ?= 100000
 OUTAGE ?= 10m
 
-.PHONY: help run build stack test bench fuzz fuzz-contract outage chaos chaos-mutants load check lint generate clean-state
+.PHONY: help run build stack test bench fuzz fuzz-contract outage chaos chaos-mutants load soak check lint generate clean-state
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,11 @@ chaos-mutants: stack ## Check that the chaos test finds each of the broken syste
 
 load: stack ## Measure the whole system until something is used up, into docs/load (LEVELS, STREAMS, WINDOW)
 	@go run -buildvcs=false ./app/loadtest load -clients $(LEVELS) -streams $(STREAMS) -window $(WINDOW)
+
+soak: DURATION = 1h
+soak: RATE = 20
+soak: stack ## Keep steady traffic up and check that nothing grows that should not, into docs/soak (DURATION=1h, RATE=20)
+	@go run -buildvcs=false ./app/loadtest soak -duration $(DURATION) -rate $(RATE)
 
 check: ## Run exactly what CI runs
 	@bash .ci/run

@@ -29,6 +29,8 @@ func main() {
 	switch command {
 	case "load":
 		err = loadCommand(ctx, arguments)
+	case "soak":
+		err = soakCommand(ctx, arguments)
 	default:
 		err = errors.New("say what to do: load or soak")
 	}

@@ -19,7 +19,7 @@ import (
 type person struct {
 	name     string
 	token    string
-	on       bool     // whether promotions were switched on last
+	on       bool     // what promotions were switched to last
 	messages []string // that can be acknowledged
 	turn     int
 }
@@ -107,7 +107,7 @@ func (p *people) ask(ctx context.Context, method, path, token, prefer, body stri
 // settle brings everything into place through the API: messages for everybody and for each, a phone for each.
 func (p *people) settle(ctx context.Context) error {
 	for range globalsShown {
-		if err := p.publish(ctx, `{"type":"global"}`, time.Hour); err != nil {
+		if err := p.publish(ctx, `{"type":"global"}`, 24*time.Hour); err != nil {
 			return fmt.Errorf("publish to everybody: %w", err)
 		}
 	}
@@ -126,10 +126,17 @@ func (p *people) settle(ctx context.Context) error {
 	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(16)
-	for _, one := range p.all {
+	for i, one := range p.all {
 		work.Go(func() error {
 			if err := p.register(ctx, one); err != nil {
 				return fmt.Errorf("register the phone of %s: %w", one.name, err)
+			}
+			// Every other one has promotions on, so that grants and withdrawals are mixed at every moment: one waits for its run to be
+			// started before it is accepted, the other does not.
+			if one.on = i%2 == 0; one.on {
+				if err := p.switched(ctx, one, "wait=30", http.StatusOK); err != nil {
+					return fmt.Errorf("switch on the promotions of %s: %w", one.name, err)
+				}
 			}
 			return p.look(ctx, one)
 		})
@@ -227,9 +234,14 @@ func (p *people) acknowledge(ctx context.Context) error {
 func (p *people) change(ctx context.Context, prefer string, want int) error {
 	return p.exclusively(ctx, func(one *person) error {
 		one.on = !one.on
-		_, err := p.ask(ctx, http.MethodPatch, "/v1/preferences/push", one.token, prefer, fmt.Sprintf(`{"channels":{"promotions":{"enabled":%t}}}`, one.on), want)
-		return err
+		return p.switched(ctx, one, prefer, want)
 	})
+}
+
+// switched has promotions be what they are to be.
+func (p *people) switched(ctx context.Context, one *person, prefer string, want int) error {
+	_, err := p.ask(ctx, http.MethodPatch, "/v1/preferences/push", one.token, prefer, fmt.Sprintf(`{"channels":{"promotions":{"enabled":%t}}}`, one.on), want)
+	return err
 }
 
 // pause waits, and is an error when ctx ends meanwhile.

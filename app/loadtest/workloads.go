@@ -37,9 +37,9 @@ func workloads(p *people) []workload {
 			op: func(ctx context.Context) error { return p.page(ctx, "") }},
 		{name: "acknowledge", title: "Acknowledge", about: "`POST /v1/inbox/messages/{id}/acknowledge`, `read` and later `unread`, so that each writes. No two clients act for the same customer at a time.",
 			op: p.acknowledge},
-		{name: "change", title: "Change, waiting for the outcome", about: "`PATCH /v1/preferences/push` with `Prefer: wait=30`, promotions on and off in turn: 200 when CRM, push provider and CMP have it. No two clients act for the same customer at a time.",
+		{name: "change", title: "Change, waiting for the outcome", about: "`PATCH /v1/preferences/push` with `Prefer: wait=30`, each customer's promotions on and off in turn, grants and withdrawals mixed: 200 when CRM, push provider and CMP have it. No two clients act for the same customer at a time.",
 			op: func(ctx context.Context) error { return p.change(ctx, "wait=30", http.StatusOK) }, drain: p.drained},
-		{name: "change-async", title: "Change, accepted", about: "The same with `Prefer: respond-async`: 202 when it is stored and cannot be lost. What was accepted is worked off meanwhile and afterwards, before the next level.",
+		{name: "change-async", title: "Change, accepted", about: "The same with `Prefer: respond-async`: 202 when it is stored and cannot be lost; a grant also waits until its run is started, a withdrawal does not. What was accepted is worked off meanwhile and afterwards, before the next level.",
 			op: func(ctx context.Context) error { return p.change(ctx, "respond-async", http.StatusAccepted) }, drain: p.drained},
 	}
 }

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+)
+
+// grows says of which tables it is by design that they grow with what is done. All others have to be flat: one that is new has
+// to be put here to be allowed to grow.
+var grows = map[string]nature{
+	"operations": perChange, "operation_targets": perChange, "ledger": perChange, "ledger_leaves": perChange, "ledger_tree": perChange,
+	"ledger_checkpoints": perChange, // one a minute for as long as something changes
+	"client_events":      perEvent,  // kept for 35 days, so that an event is counted once
+}
+
+// sampler measures everything there is to measure, at one moment after the other.
+type sampler struct {
+	system   *system
+	database *pgx.Conn
+	temporal client.Client
+	tables   []string
+	count    string // the statement that counts all tables
+	began    time.Time
+	record   *record
+	byName   map[string]*series
+}
+
+func newSampler(ctx context.Context, s *system) (_ *sampler, err error) {
+	m := &sampler{system: s, record: &record{}, byName: map[string]*series{}, began: time.Now()}
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
+	if m.database, err = pgx.Connect(ctx, s.postgres.AdminURL()); err != nil {
+		return nil, err
+	}
+	rows, err := m.database.Query(ctx, `SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'public' AND relname <> 'goose_db_version' ORDER BY relname`)
+	if err != nil {
+		return nil, err
+	}
+	if m.tables, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+		return nil, err
+	}
+	var parts []string
+	for _, t := range m.tables {
+		name := pgx.Identifier{t}.Sanitize()
+		parts = append(parts, fmt.Sprintf(`SELECT '%s', count(*)::float8, pg_total_relation_size('%s')::float8 FROM %s`, t, name, name))
+	}
+	m.count = strings.Join(parts, " UNION ALL ")
+	m.temporal, err = client.DialContext(ctx, client.Options{HostPort: s.temporal.Address(), Logger: silent{}})
+	return m, err
+}
+
+// silent keeps Temporal's client from writing between what is told.
+type silent struct{}
+
+func (silent) Debug(string, ...any) {}
+func (silent) Info(string, ...any)  {}
+func (silent) Warn(string, ...any)  {}
+func (silent) Error(string, ...any) {}
+
+func (m *sampler) close() {
+	if m.temporal != nil {
+		m.temporal.Close()
+	}
+	if m.database != nil {
+		_ = m.database.Close(context.Background())
+	}
+}
+
+// set puts a value of the moment that is being measured.
+func (m *sampler) set(like series, value float64) {
+	s := m.byName[like.name]
+	if s == nil {
+		s = &like
+		m.byName[like.name] = s
+		m.record.series = append(m.record.series, s)
+	}
+	for len(s.values) < len(m.record.at)-1 { // it is new, or was not there for a while
+		s.values = append(s.values, math.NaN())
+	}
+	s.values = append(s.values, value)
+}
+
+// take measures one moment.
+func (m *sampler) take(ctx context.Context, events float64) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	r := m.record
+	r.at, r.events = append(r.at, time.Since(m.began).Seconds()), append(r.events, events)
+	err := errors.Join(m.processes(ctx), m.rows(ctx), m.runs(ctx), m.disk())
+	for _, s := range r.series {
+		for len(s.values) < len(r.at) {
+			s.values = append(s.values, math.NaN())
+		}
+	}
+	return err
+}
+
+func (m *sampler) processes(ctx context.Context) error {
+	for _, p := range m.system.parts {
+		// What the sandbox remembers of every call is what tests are made of, and nothing of Accord's.
+		memory := series{name: p.Name + ": memory", unit: "B", group: "memory", much: 12 << 20, share: .1}
+		if p.kind == "sandbox" {
+			memory.nature, memory.much, memory.share = perChange, 8<<10, .5
+		}
+		m.set(memory, float64(residentBytes(p.PID())))
+		m.set(series{name: p.Name + ": open files", unit: "files", group: "files", much: 10, share: .1}, float64(openFiles(p.PID())))
+		if p.metrics == "" {
+			continue
+		}
+		said, err := scrape(ctx, p.metrics)
+		if err != nil {
+			return fmt.Errorf("measures of %s: %w", p.Name, err)
+		}
+		m.set(series{name: p.Name + ": goroutines", unit: "goroutines", group: "goroutines", much: 20, share: .05}, said.value("go_goroutines"))
+		m.set(series{name: p.Name + ": heap in use", unit: "B", group: "heap", much: 12 << 20, share: .15}, said.value("go_memstats_heap_inuse_bytes"))
+	}
+	// Their caches fill up with what there is, as they should.
+	m.set(series{name: "Temporal: memory", unit: "B", group: "servers", nature: told}, float64(residentBytes(m.system.temporal.PID())))
+	m.set(series{name: "Temporal: open files", unit: "files", group: "files", much: 10, share: .1}, float64(openFiles(m.system.temporal.PID())))
+	var own float64
+	for _, id := range childrenOf(m.system.postgres.PID()) {
+		own += privateBytes(id)
+	}
+	m.set(series{name: "Postgres: memory of all sessions' own", unit: "B", group: "servers", much: 24 << 20, share: .15}, own)
+	return nil
+}
+
+// privateBytes is what a process shares with nobody.
+func privateBytes(id int) float64 {
+	var kib float64
+	if _, err := fmt.Sscanf(valueIn(fmt.Sprintf("/proc/%d/smaps_rollup", id), "Private_Dirty"), "%g kB", &kib); err != nil {
+		return 0 // it has ended meanwhile
+	}
+	return kib * 1024
+}
+
+func (m *sampler) rows(ctx context.Context) error {
+	var connections, size, wal float64
+	if err := m.database.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_stat_activity WHERE usename = 'accord')::float8,
+		pg_database_size(current_database())::float8, (SELECT sum(size) FROM pg_ls_waldir())::float8`).Scan(&connections, &size, &wal); err != nil {
+		return fmt.Errorf("ask Postgres: %w", err)
+	}
+	m.set(series{name: "Postgres: connections", unit: "connections", group: "files", much: 6, share: .1}, connections)
+	m.set(series{name: "Postgres: size of the database", unit: "B", group: "stores", nature: perChange, much: 2 << 10, share: .5}, size)
+	// It is written anew within max_wal_size.
+	m.set(series{name: "Postgres: write-ahead log", unit: "B", group: "servers", nature: told}, wal)
+	rows, err := m.database.Query(ctx, m.count)
+	if err != nil {
+		return fmt.Errorf("count rows: %w", err)
+	}
+	var table string
+	var n, bytes float64
+	_, err = pgx.ForEachRow(rows, []any{&table, &n, &bytes}, func() error {
+		count := series{name: table + ": rows", unit: "rows", group: "rows", nature: grows[table], much: 100, share: .2, period: cleanUpEvery.Seconds()}
+		taken := series{name: table + ": size", unit: "B", group: "sizes", nature: grows[table], much: 2 << 20, share: .3, period: cleanUpEvery.Seconds()}
+		if count.nature != flat {
+			count.group, count.much, count.share = "growing rows", .05, .3
+			taken.much, taken.share = 512, .5 // pages come in groups
+		}
+		m.set(count, n)
+		m.set(taken, bytes)
+		if table == "operations" {
+			m.record.changes = append(m.record.changes, n)
+		}
+		return nil
+	})
+	if len(m.record.changes) < len(m.record.at) {
+		return errors.Join(err, errors.New("there is no table of operations"))
+	}
+	return err
+}
+
+func (m *sampler) runs(ctx context.Context) error {
+	running, err := m.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: `ExecutionStatus = "Running"`})
+	if err != nil {
+		return fmt.Errorf("ask Temporal: %w", err)
+	}
+	m.set(series{name: "Temporal: open runs", unit: "runs", group: "files", much: 20, share: .2}, float64(running.GetCount()))
+	var stored float64
+	files, _ := filepath.Glob(filepath.Join(m.system.state, "temporal", "temporal.db*"))
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			stored += float64(info.Size())
+		}
+	}
+	// Histories of closed runs, which the server keeps for a day.
+	m.set(series{name: "Temporal: database", unit: "B", group: "stores", nature: perChange, much: 4 << 10, share: .3}, stored)
+	return nil
+}
+
+// disk is everything that the whole system has stored.
+func (m *sampler) disk() error {
+	var sum float64
+	err := filepath.WalkDir(m.system.state, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil { // it has gone meanwhile
+			return nil //nolint:nilerr // see above
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			sum += float64(info.Size())
+		}
+		return nil
+	})
+	m.set(series{name: "disk: everything", unit: "B", group: "stores", nature: told}, sum)
+	return err
+}
+
+func trigger(ctx context.Context, m *sampler, schedule string) error {
+	return m.temporal.ScheduleClient().GetHandle(ctx, schedule).Trigger(ctx, client.ScheduleTriggerOptions{})
+}
