@@ -43,9 +43,9 @@ func orElse(t, other time.Time) time.Time {
 // because it all holds, decided then or later.
 func (p Preferences) Later(c Change, at time.Time) (Change, error) { return p.laterThan(p, c, at) }
 
-// laterThan is Later for what is not applied yet, on top of what is: what was decided after a withdrawal and lets us send may
-// be taken back still, so the withdrawal counts as well where it does against what is applied. Whether it still does is seen
-// when its turn comes; see Preferences.after.
+// laterThan is Later for what is expected, not all of which is applied: what was decided after a withdrawal and lets us send
+// may be taken back still, and something that was decided before it may hold then. So the withdrawal counts until that is
+// applied. Whether it still does is seen when its turn comes; see Preferences.after.
 func (p Preferences) laterThan(applied Preferences, c Change, at time.Time) (Change, error) {
 	d := c.c
 	l := later{at: at.UTC()}
@@ -119,10 +119,10 @@ type later struct {
 	superseded bool
 }
 
-// counts on top of what is expected to hold; off also on top of what is applied, where that is on and what is expected may come
-// to nothing.
+// counts on top of what is expected to hold; off also on top of what lets us send and is not applied yet, as that may come to
+// nothing.
 func (l *later) counts(on bool, expected, applied held) bool {
-	wins := l.beats(on, expected) || !on && expected.on && applied.on && l.beats(on, applied)
+	wins := l.beats(on, expected) || !on && expected.on && expected != applied
 	l.superseded = l.superseded || !wins && on != expected.on
 	return wins
 }

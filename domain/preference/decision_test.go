@@ -123,10 +123,16 @@ func TestAcceptingADecisionMadeElsewhere(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "told_by_vendor", entry.Cause)
 	require.Equal(t, s.now, entry.DecidedAt.UTC())
-	// What waits in the queue counts as what holds.
-	require.ErrorIs(t, elsewhere(setEmail(t, Unsubscribed), s.now.Add(-time.Minute)), fault.New(fault.Conflict, "superseded", ""))
+	// What waits in the queue counts as what holds, but for a withdrawal, as it may come to nothing.
 	require.ErrorIs(t, elsewhere(setEmail(t, Subscribed), s.now), fault.New(fault.Conflict, "unchanged", ""))
 	require.Len(t, s.ops, 1)
+	require.NoError(t, elsewhere(setEmail(t, Unsubscribed), s.now.Add(-time.Minute)))
+	require.ErrorIs(t, elsewhere(setEmail(t, Subscribed), s.now), fault.New(fault.Conflict, "unchanged", ""))
+	require.Len(t, s.ops, 2)
+	s.finish(t)
+	s.workOn(t, 2)
+	require.Equal(t, Subscribed, s.preferences().Email().Status)
+	require.ErrorIs(t, elsewhere(setEmail(t, Unsubscribed), s.now.Add(-time.Minute)), fault.New(fault.Conflict, "superseded", ""))
 }
 
 func TestReaffirmingTellsTargetsAndChangesNothingOfOurs(t *testing.T) {

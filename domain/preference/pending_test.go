@@ -52,6 +52,33 @@ func TestAWithdrawalMadeElsewhereBeforeAGrantThatIsUnderWay(t *testing.T) {
 	}
 }
 
+// Nor may it be lost with two grants under way of which one was made before it and goes through, and the later one does not.
+func TestAWithdrawalMadeElsewhereBetweenTwoGrantsThatAreUnderWay(t *testing.T) {
+	t.Parallel()
+	for _, laterTakenBack := range []bool{true, false} {
+		s := newShelf()
+		s.accept(t, register(t, "phone", "token", Granted))
+		s.finish(t)
+		earlier := s.accept(t, setEmail(t, Subscribed))
+		withdrawn := s.now.Add(time.Second)
+		s.tick(2 * time.Second)
+		later := s.accept(t, setEmail(t, Subscribed))
+		s.tick(time.Second)
+		require.NoError(t, s.hears(t, setEmail(t, Unsubscribed), withdrawn))
+		require.Equal(t, earlier, s.turn)
+		s.finish(t)
+		require.Equal(t, later, s.turn)
+		if laterTakenBack {
+			s.compensate(t)
+		} else {
+			s.finish(t)
+		}
+		s.workOn(t, later+1)
+		require.Equal(t, !laterTakenBack, s.preferences().Email().Status == Subscribed)
+		require.Empty(t, s.open())
+	}
+}
+
 // Of several things that were decided at once each is judged by itself.
 func TestOfAMixedDecisionEachPartIsJudgedByItself(t *testing.T) {
 	t.Parallel()
