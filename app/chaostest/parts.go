@@ -3,12 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"go.temporal.io/api/operatorservice/v1"
+	temporal "go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
 
 	"accord/adapters/devstack"
 	"accord/app/systemtest/process"
@@ -264,6 +269,31 @@ func (t *temporalServer) watch(ctx context.Context) {
 		}
 		t.mu.Unlock()
 	}
+}
+
+// serves asks for something that is in its database, for a minute and a half. Its development server has one connection to that,
+// and was seen to lose it for good when it had been stopped often enough in the middle of something.
+func (t *temporalServer) serves(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	for ; ctx.Err() == nil; pause(ctx, time.Second) {
+		if t.answers(ctx) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *temporalServer) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	c, err := temporal.DialContext(ctx, temporal.Options{HostPort: t.address(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: t.options.Namespace})
+	return err
 }
 
 func (t *temporalServer) stop(ctx context.Context) error {

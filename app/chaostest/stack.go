@@ -237,6 +237,10 @@ func (s *stack) heal(ctx context.Context) error {
 	}
 	s.postgres.release()
 	s.temporal.release()
+	if !s.temporal.serves(ctx) {
+		say("Temporal is there and answers nothing that needs its database; it is started again, as whoever watches over it would")
+		s.temporal.signal(syscall.SIGKILL)
+	}
 	return s.awaitReady(ctx, 5*time.Minute)
 }
 
