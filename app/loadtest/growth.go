@@ -23,7 +23,7 @@ type series struct {
 	group  string // of the plot
 	nature nature
 	// What may come on in the second half of a run: so much, or that share of what there is, whichever is more. For what grows per
-	// unit, how much more one unit may take later than earlier.
+	// unit, one may take that share more than one did earlier, and all together so much besides: pages come in groups.
 	much  float64
 	share float64
 	// How often, in seconds, it is brought back by something that cleans up; 0 for not in steps. A slope over fewer than
@@ -115,25 +115,26 @@ func means(xs, ys []float64, period float64) (outX, outY []float64) {
 // judgePerUnit compares what a unit takes in the second half with what it took in the second quarter: what grows with all that was
 // there before takes more and more.
 func judgePerUnit(s *series, units []float64, half int, unit string, v *verdict) {
-	early, earlyOK := perUnit(units[half/2:half], s.values[half/2:half])
-	late, lateOK := perUnit(units[half:], s.values[half:])
+	early, _, earlyOK := perUnit(units[half/2:half], s.values[half/2:half])
+	late, happened, lateOK := perUnit(units[half:], s.values[half:])
 	if !earlyOK || !lateOK {
 		v.growth = "too little happened"
 		return
 	}
 	v.judged = true
-	limit := early*(1+s.share) + s.much
+	limit := max(0, early)*(1+s.share) + s.much/happened
 	v.growth = fmt.Sprintf("%s per %s, before %s", signed(late, s.unit), unit, signed(early, s.unit))
 	v.limit = quantity(limit, s.unit) + " per " + unit
 	v.failed = late > limit
 }
 
-func perUnit(units, values []float64) (float64, bool) {
+// perUnit is what one unit took, and how many there were.
+func perUnit(units, values []float64) (took, happened float64, ok bool) {
 	xs, ys := known(units, values)
 	if len(xs) < fewestMoments/2 || xs[len(xs)-1]-xs[0] < fewestUnits {
-		return 0, false
+		return 0, 0, false
 	}
-	return slope(xs, ys), true
+	return slope(xs, ys), xs[len(xs)-1] - xs[0], true
 }
 
 // known leaves out moments at which something could not be measured.

@@ -128,13 +128,13 @@ func (p *people) settle(ctx context.Context) error {
 	work.SetLimit(16)
 	for i, one := range p.all {
 		work.Go(func() error {
-			if err := p.register(ctx, one); err != nil {
+			if err := patiently(ctx, func() error { return p.register(ctx, one) }); err != nil {
 				return fmt.Errorf("register the phone of %s: %w", one.name, err)
 			}
 			// Every other one has promotions on, so that grants and withdrawals are mixed at every moment: one waits for its run to be
 			// started before it is accepted, the other does not.
 			if one.on = i%2 == 0; one.on {
-				if err := p.switched(ctx, one, "wait=30", http.StatusOK); err != nil {
+				if err := patiently(ctx, func() error { return p.switched(ctx, one, "wait=30", http.StatusOK) }); err != nil {
 					return fmt.Errorf("switch on the promotions of %s: %w", one.name, err)
 				}
 			}
@@ -142,6 +142,20 @@ func (p *people) settle(ctx context.Context) error {
 		})
 	}
 	return work.Wait()
+}
+
+// patiently tries again what is not possible right now: bringing things into place is not what is measured.
+func patiently(ctx context.Context, try func() error) error {
+	for n := 0; ; n++ {
+		err := try()
+		var answered errUnexpected
+		if again := errors.As(err, &answered) && (answered.Status == http.StatusServiceUnavailable || answered.Status == http.StatusAccepted); !again || n == 10 {
+			return err
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
 }
 
 // publish puts a message in, to be shown for a while.

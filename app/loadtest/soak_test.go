@@ -61,7 +61,7 @@ func TestWhatHasToBeFlatIsJudgedByItsSlope(t *testing.T) {
 
 func TestWhatGrowsByDesignIsJudgedPerChange(t *testing.T) {
 	t.Parallel()
-	rows := series{name: "rows", unit: "rows", nature: perChange, much: .05, share: .3}
+	rows := series{name: "rows", unit: "rows", nature: perChange, much: 50, share: .3}
 	for name, c := range map[string]struct {
 		value  func(at, changes float64) float64
 		failed bool

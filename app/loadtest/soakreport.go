@@ -99,8 +99,8 @@ func (out *soaked) describe(b *strings.Builder) {
 	out.at.describe(b)
 	o, r := out.options, out.record
 	fmt.Fprintf(b, "- Shape: APIs: %d, workers: %d, Postgres (durable), Temporal (development server), sandbox for all vendors, each a process of its own; the clients are another, on the same processors.\n", o.apis, o.workers)
-	fmt.Fprintf(b, "- %s of %g requests a second, %d streams open all the time, %d customers; everything was measured %d times. Limits of callers off, messages that have ended are kept for a minute (`%s`), cleaning up is triggered every minute; everything else as by default.\n",
-		o.duration.Round(time.Second), o.rate, o.streams, o.customers, len(r.at), retention)
+	fmt.Fprintf(b, "- %s of %g requests a second, %d streams open all the time, %d customers; everything was measured %d times, but for %d of them, when somebody was too busy to answer. Limits of callers off, messages that have ended are kept for a minute (`%s`), cleaning up is triggered every minute; everything else as by default.\n",
+		o.duration.Round(time.Second), o.rate, o.streams, o.customers, len(r.at), out.unmeasured, retention)
 	b.WriteString("- The mix, in hundredths:")
 	for i, m := range mix {
 		fmt.Fprintf(b, "%s %s %d", map[bool]string{true: "", false: ";"}[i == 0], m.name, m.percent)
