@@ -57,7 +57,6 @@ func drawing(path string, panels ...panel) error {
 func (p panel) plot() (*plot.Plot, error) {
 	out := plot.New()
 	out.Title.Text, out.X.Label.Text, out.Y.Label.Text = p.title, p.x, p.y
-	out.BackgroundColor = nil // of whatever page it is on
 	out.Y.Min = 0
 	out.Add(plotter.NewGrid())
 	if p.logarithmic {
@@ -93,8 +92,8 @@ func (p panel) plot() (*plot.Plot, error) {
 			out.Legend.Add(l.name, curve)
 		}
 	}
-	out.Legend.Top, out.Legend.Left = true, true
-	out.Y.Max *= 1.15 // room for the legend
+	out.Legend.Top, out.Legend.Left, out.Legend.Padding = true, true, vg.Points(2)
+	out.Y.Max *= 1.1 + .07*float64(len(p.lines)) // room for the legend
 	out.Y.Min = 0
 	if p.from > 0 {
 		mark, err := plotter.NewLine(plotter.XYs{{X: p.from, Y: 0}, {X: p.from, Y: out.Y.Max}})
