@@ -29,6 +29,8 @@ type series struct {
 	// How often, in seconds, it is brought back by something that cleans up; 0 for not in steps. A slope over fewer than
 	// fewestPeriods of these says nothing.
 	period float64
+	// How long, in seconds, it fills up by design before it can be flat.
+	warm float64
 
 	values []float64
 }
@@ -79,7 +81,14 @@ func (r *record) judge(s *series) verdict {
 // judgeFlat takes the slope over the second half. It is the median of the slopes between all pairs of moments (Theil and Sen), which
 // what goes up and down, as a heap does, moves little.
 func (r *record) judgeFlat(s *series, half int, v *verdict) {
+	for half < len(r.at) && r.at[half] < s.warm {
+		half++
+	}
 	xs, ys := known(r.at[half:], s.values[half:])
+	if len(xs) < fewestMoments && s.warm > 0 {
+		v.growth = "still filling up"
+		return
+	}
 	if len(xs) < fewestMoments {
 		v.growth = "too few moments"
 		return

@@ -55,6 +55,14 @@ func TestWhatHasToBeFlatIsJudgedByItsSlope(t *testing.T) {
 	r, s = over(cleaned, func(at, _ float64) float64 { return math.Mod(at, 60) * (1 << 20) })
 	require.True(t, r.judge(s).judged)
 	require.False(t, r.judge(s).failed)
+	filling := heap
+	filling.warm = 400
+	r, filled := over(filling, func(at, _ float64) float64 { return min(at, 400) * (1 << 20) })
+	require.True(t, r.judge(filled).judged)
+	require.False(t, r.judge(filled).failed, "it has filled up by then")
+	filled.warm = 595
+	require.False(t, r.judge(filled).judged, "still filling up")
+	r, s = over(cleaned, func(at, _ float64) float64 { return math.Mod(at, 60) * (1 << 20) })
 	s.period = 80
 	require.False(t, r.judge(s).judged, "half a run of less than four clean-ups")
 }
