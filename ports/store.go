@@ -121,6 +121,10 @@ type Steps interface {
 
 	// Holders lists who else has registered the token, latest first.
 	Holders(ctx context.Context, token string, except preference.CustomerID) ([]Holder, error)
+
+	// Claimants lists who else is about to register the token: their registration is accepted and not settled. Of the device
+	// there are its ID, the token and TokenAt, which is when it was accepted.
+	Claimants(ctx context.Context, token string, except preference.CustomerID) ([]Holder, error)
 }
 
 // TargetStep is an operation's step at one target.

@@ -12,7 +12,7 @@ import (
 var _ ports.Devices = (*DB)(nil)
 
 // openRegistrations find who is about to register a token, by an index of its own (migration 7).
-const openRegistrations = `SELECT FROM operations o WHERE o.status IN ` + openStatuses + ` AND o.change->'register' IS NOT NULL
+const openRegistrations = `FROM operations o WHERE o.status IN ` + openStatuses + ` AND o.change->'register' IS NOT NULL
 	AND md5(o.change->'register'->>'token') = md5(?) AND o.customer_id <> ?`
 
 // Contested implements ports.Devices.
@@ -20,8 +20,28 @@ func (db *DB) Contested(ctx context.Context, token string, customer preference.C
 	tx, cancel := db.session(ctx)
 	defer cancel()
 	_, err = queryOne(tx, []any{&contested}, `SELECT EXISTS (SELECT FROM device_tokens WHERE token_hash = ? AND customer_id <> ?)
-		OR EXISTS (`+openRegistrations+`)`, tokenHash(token), string(customer), token, string(customer))
+		OR EXISTS (SELECT `+openRegistrations+`)`, tokenHash(token), string(customer), token, string(customer))
 	return contested, translate("look for a token", err)
+}
+
+// Claimants implements ports.Steps.
+func (db *DB) Claimants(ctx context.Context, token string, except preference.CustomerID) ([]ports.Holder, error) {
+	tx, cancel := db.session(ctx)
+	defer cancel()
+	var out []ports.Holder
+	err := query(tx, func(rows *sql.Rows) error {
+		var row operationRow
+		if err := rows.Scan(row.dest()...); err != nil {
+			return err
+		}
+		op, err := row.operation()
+		if err != nil {
+			return err
+		}
+		out = append(out, ports.Holder{Customer: op.Customer, Device: preference.Device{ID: op.Change.Registered(), Token: token, TokenAt: op.AcceptedAt}})
+		return nil
+	}, `SELECT `+operationColumns+` `+openRegistrations+` AND o.change->'register'->>'token' = ? ORDER BY o.accepted_at, o.id`, token, string(except), token)
+	return out, translate("find claimants of a token", err)
 }
 
 // Unseen implements ports.Devices.

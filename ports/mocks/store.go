@@ -231,6 +231,21 @@ func (mr *MockStepsMockRecorder) Begun(ctx, operation interface{}) *gomock.Call 
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Begun", reflect.TypeOf((*MockSteps)(nil).Begun), ctx, operation)
 }
 
+// Claimants mocks base method.
+func (m *MockSteps) Claimants(ctx context.Context, token string, except preference.CustomerID) ([]ports.Holder, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Claimants", ctx, token, except)
+	ret0, _ := ret[0].([]ports.Holder)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Claimants indicates an expected call of Claimants.
+func (mr *MockStepsMockRecorder) Claimants(ctx, token, except interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Claimants", reflect.TypeOf((*MockSteps)(nil).Claimants), ctx, token, except)
+}
+
 // Holders mocks base method.
 func (m *MockSteps) Holders(ctx context.Context, token string, except preference.CustomerID) ([]ports.Holder, error) {
 	m.ctrl.T.Helper()

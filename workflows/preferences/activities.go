@@ -3,6 +3,7 @@ package preferences
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -179,7 +180,7 @@ func (in ReasonInput) reason() consent.Reason {
 	return consent.Reason{Code: in.Code, Target: string(in.Target), Detail: in.Detail}
 }
 
-// releaseMovedToken takes the token away from everybody else who has registered it, as an operation of theirs with its
+// releaseMovedToken takes the token away from everybody else who has registered it, or is about to, as an operation of theirs with its
 // own ledger entries. Whoever claimed it last has it: when that is somebody else (two people registered it at once),
 // the one who loses it is this operation's customer. The keys make it happen once.
 func (a *Activities) releaseMovedToken(ctx context.Context, op preference.Operation) error {
@@ -192,7 +193,13 @@ func (a *Activities) releaseMovedToken(ctx context.Context, op preference.Operat
 		return err
 	}
 	mine := ports.Holder{Customer: op.Customer, Device: preference.Device{ID: op.Change.Registered(), TokenAt: op.AcceptedAt}}
-	for _, h := range holders {
+	// Who claimed it before and still waits in a queue would look when their turn comes, and by then we may have given it up.
+	waiting, err := a.Steps.Claimants(ctx, token, op.Customer)
+	if err != nil {
+		return err
+	}
+	waiting = slices.DeleteFunc(waiting, func(h ports.Holder) bool { return claimedLater(h, mine) })
+	for _, h := range append(holders, waiting...) {
 		loser, claimed := h, mine.Device.TokenAt
 		if claimedLater(h, mine) {
 			loser, claimed = mine, h.Device.TokenAt
