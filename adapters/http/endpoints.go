@@ -91,9 +91,11 @@ func (s *server) ReplayWebhookEndpoint(g *gin.Context, id string) {
 	answerJSON(g, http.StatusAccepted, WebhookReplayed{Events: n})
 }
 
+const deliveryCursorPrefix = "delivery:"
+
 // ListWebhookDeliveries answers with a page of what was sent.
 func (s *server) ListWebhookDeliveries(g *gin.Context, id string, params ListWebhookDeliveriesParams) {
-	below, err := readAuditCursor(textOf(params.Cursor))
+	below, err := readCountCursor(deliveryCursorPrefix, textOf(params.Cursor))
 	if err != nil {
 		s.fail(g, err)
 		return
@@ -114,7 +116,7 @@ func (s *server) ListWebhookDeliveries(g *gin.Context, id string, params ListWeb
 		page.Deliveries = append(page.Deliveries, out)
 	}
 	if len(found) == limit {
-		page.NextCursor = textOrNull(auditCursor(found[len(found)-1].ID))
+		page.NextCursor = textOrNull(countCursor(deliveryCursorPrefix, found[len(found)-1].ID))
 	}
 	answerJSON(g, http.StatusOK, page)
 }

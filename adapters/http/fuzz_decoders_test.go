@@ -22,7 +22,7 @@ func FuzzCursors(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, cursor string) {
 		places := 0
-		for _, list := range []string{auditCursorPrefix, checkpointCursorPrefix} {
+		for _, list := range []string{auditCursorPrefix, checkpointCursorPrefix, deliveryCursorPrefix} {
 			n, err := readCountCursor(list, cursor)
 			if err != nil {
 				broken, is := fault.As(err)

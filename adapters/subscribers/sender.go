@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -85,14 +86,16 @@ func (s *Sender) Check(address string) error {
 	case u.User != nil || u.Fragment != "":
 		return bad("not_allowed", "must have neither a user nor a fragment")
 	}
-	ip, notIP := netip.ParseAddr(u.Hostname())
-	onThisMachine := s.local && (u.Hostname() == "localhost" || notIP == nil && ip.Unmap().IsLoopback())
+	host := strings.ToLower(strings.TrimRight(u.Hostname(), "."))
+	named := host == "localhost" || strings.HasSuffix(host, ".localhost")
+	ip, notIP := netip.ParseAddr(host)
+	onThisMachine := s.local && (named || notIP == nil && ip.Unmap().IsLoopback())
 	switch {
 	case u.Scheme == "http" && onThisMachine, u.Scheme == "https":
 	default:
 		return bad("not_allowed", "must be an https address")
 	}
-	if u.Hostname() == "localhost" && !s.local || notIP == nil && !allowed(ip, s.local) {
+	if host == "" || named && !s.local || notIP == nil && !allowed(ip, s.local) {
 		return bad("not_allowed", "must not be in a private network")
 	}
 	return nil

@@ -8,8 +8,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"accord/domain/fault"
 	"accord/domain/preference"
@@ -77,7 +80,7 @@ func verify(src ports.WebhookSource, m ports.WebhookMessage, now time.Time) erro
 // neither who it is nor when it was may be said again in earnest, so it is no repeat of anything.
 func identify(events []ports.WebhookEvent, m ports.WebhookMessage, now time.Time) {
 	message, signed := m.Header(webhook.HeaderID), m.Header(webhook.HeaderSignature) != ""
-	if !signed || message == "" || len(message) > maxID {
+	if !signed || message == "" || len(message) > maxID || !storable(message) {
 		sum := sha256.Sum256(m.Body)
 		message, signed = "body:"+hex.EncodeToString(sum[:16]), false
 	}
@@ -89,7 +92,7 @@ func identify(events []ports.WebhookEvent, m ports.WebhookMessage, now time.Time
 			events[i].ID = message
 		case id == "":
 			events[i].ID = fmt.Sprintf("%s:%d", message, i)
-		case len(id) > maxID:
+		case len(id) > maxID, !storable(id):
 			sum := sha256.Sum256([]byte(id))
 			events[i].ID = "long:" + hex.EncodeToString(sum[:])
 		}
@@ -97,6 +100,11 @@ func identify(events []ports.WebhookEvent, m ports.WebhookMessage, now time.Time
 }
 
 const maxID = 160
+
+// storable is an id that the database takes. One with a NUL in it would have all of its message refused, for good.
+func storable(id string) bool {
+	return utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
+}
 
 // delivery is what all events of a message have in common.
 type delivery struct {

@@ -19,7 +19,7 @@ func sharedSecret(src ports.WebhookSource, m ports.WebhookMessage) string {
 	case strings.EqualFold(scheme, "bearer"):
 		return credentials
 	case strings.EqualFold(scheme, "basic"):
-		plain, err := base64.StdEncoding.DecodeString(credentials)
+		plain, err := base64.StdEncoding.Strict().DecodeString(credentials)
 		if err != nil {
 			return ""
 		}

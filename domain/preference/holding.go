@@ -58,6 +58,16 @@ func (s State) Words() bool {
 	return true
 }
 
+// InWords reads what a target says in words of its own, such as quiet hours. Nothing, one of our own states, what is longer
+// than any of it can be and what can't be written down say nothing: false.
+func InWords(text string) (State, bool) {
+	s := State(text)
+	return s, s.Words() && len(text) <= 255 && storable(text)
+}
+
+// Storable reports whether the item is named by what can be written down. Nothing of ours has another name.
+func (i Item) Storable() bool { return storable(i.Key) }
+
 // Holding is what a target holds, or shall hold, about one customer. An Item that is not listed is Unknown.
 type Holding map[Item]State
 

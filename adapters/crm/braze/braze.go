@@ -109,8 +109,11 @@ func (b *Braze) readProfile(ctx context.Context, customer preference.CustomerID)
 			put(held, preference.Item{Kind: preference.ReachableItem}, onOff(reachable))
 		}
 		hours, _ := user.Custom[QuietHoursAttribute].(string)
-		put(held, preference.Item{Kind: preference.QuietItem}, preference.State(hours))
-		put(held, preference.Item{Kind: preference.ZoneItem}, preference.State(user.TimeZone))
+		for kind, words := range map[preference.ItemKind]string{preference.QuietItem: hours, preference.ZoneItem: user.TimeZone} {
+			if state, says := preference.InWords(words); says {
+				held[preference.Item{Kind: kind}] = state
+			}
+		}
 	}
 	return held, nil
 }

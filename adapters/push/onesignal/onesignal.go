@@ -74,12 +74,13 @@ func (o *OneSignal) Read(ctx context.Context, customer preference.CustomerID) (p
 			held[preference.Item{Kind: preference.ChannelItem, Key: channel}] = state
 		}
 	}
-	if hours, _ := user.Properties.Tags[QuietHoursTag].(string); hours != "" {
-		held[preference.Item{Kind: preference.QuietItem}] = preference.State(hours)
+	for kind, said := range map[preference.ItemKind]any{preference.QuietItem: user.Properties.Tags[QuietHoursTag], preference.ZoneItem: user.Properties.Zone} {
+		words, _ := said.(string)
+		if state, says := preference.InWords(words); says {
+			held[preference.Item{Kind: kind}] = state
+		}
 	}
-	if zone, _ := user.Properties.Zone.(string); zone != "" {
-		held[preference.Item{Kind: preference.ZoneItem}] = preference.State(zone)
-	}
+	maps.DeleteFunc(held, func(i preference.Item, _ preference.State) bool { return !i.Storable() }) // no token or tag of ours
 	return held, nil
 }
 
