@@ -59,6 +59,9 @@ func (f *contractFuzz) draw(rng *rand.Rand, call fuzzCall, caller fuzzCaller) (*
 		method = oneOf(rng, []string{"GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "HEAD"})
 	}
 	body := f.body(rng, call, header, wild)
+	if source, is := strings.CutPrefix(path, "/v1/webhooks/"); is {
+		body = f.tell(rng, source, header, wild)
+	}
 	req, err := http.NewRequest(method, f.system.api+path+"?"+query.Encode(), bytes.NewReader(body))
 	if err != nil {
 		return nil, nil
@@ -105,34 +108,71 @@ func (f *contractFuzz) pathValue(rng *rand.Rand, call fuzzCall, caller fuzzCalle
 		kind = "customer"
 	case strings.Contains(call.path, "/messages/"):
 		kind = "message"
+	case strings.HasPrefix(call.path, "/u/"), strings.HasPrefix(call.path, "/c/"):
+		kind = call.path[:2]
+	case strings.Contains(call.path, "/webhooks/"):
+		return oneOf(rng, sources)
+	case strings.Contains(call.path, "/webhook-endpoints/"):
+		kind = "endpoint"
+	case strings.Contains(call.path, "/erasures/"):
+		kind = "erasure"
+	case strings.HasSuffix(call.path, "/retry"), strings.HasSuffix(call.path, "/compensate"):
+		kind = "parked"
 	default:
 		kind = "operation"
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if known := f.seen[kind]; len(known) > 0 {
-		return oneOf(rng, known)
-	}
-	return "nothing"
+	return f.known(rng, kind, "nothing")
 }
 
 // remember keeps ids for later requests, whoever was told them.
-func (f *contractFuzz) remember(raw []byte) {
+func (f *contractFuzz) remember(call fuzzCall, raw []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for kind, pattern := range ids {
-		for _, id := range pattern.FindAllString(string(raw), 5) {
-			f.mu.Lock()
-			if known := f.seen[kind]; !slices.Contains(known, id) && len(known) < 500 {
-				f.seen[kind] = append(known, id)
-			}
-			f.mu.Unlock()
+		for _, found := range pattern.FindAllStringSubmatch(string(raw), 5) {
+			f.keep(kind, found[1])
 		}
+	}
+	var one struct{ ID, Status string }
+	if json.Unmarshal(raw, &one) != nil {
+		return
+	}
+	switch {
+	case one.ID == "":
+	case strings.Contains(call.path, "/erasures/"), call.path == "/v1/customers/{id}":
+		f.keep("erasure", one.ID)
+	case one.Status == "needs_attention":
+		f.keep("parked", one.ID)
+	}
+}
+
+// keep is called with the mutex held.
+func (f *contractFuzz) keep(kind, id string) {
+	known := f.seen[kind]
+	switch {
+	case slices.Contains(known, id):
+	case len(known) < 500:
+		f.seen[kind] = append(known, id)
+	default:
+		known[rand.IntN(len(known))] = id // what is gone must not be all that is known
 	}
 }
 
 var ids = map[string]*regexp.Regexp{
-	"operation": regexp.MustCompile(`op_[0-9a-f-]{36}`),
-	"message":   regexp.MustCompile(`msg_[0-9a-z]{13}`),
-	"version":   regexp.MustCompile(`"version":"[0-9]+\.[0-9]+"`),
+	"operation": regexp.MustCompile(`(op_[0-9a-f-]{36})`),
+	"message":   regexp.MustCompile(`(msg_[0-9a-z]{13})`),
+	"endpoint":  regexp.MustCompile(`"(we_[0-9a-f-]{36})"`),
+	"version":   regexp.MustCompile(`"version":"([0-9]+\.[0-9]+)"`),
+	"cursor":    regexp.MustCompile(`"next_cursor":"([^"]+)"`),
+	"/u":        regexp.MustCompile(`/u/([A-Za-z0-9_.-]+)`),
+	"/c":        regexp.MustCompile(`/c/([A-Za-z0-9_.-]+)`),
+}
+
+// known is something of a kind that was seen, or what else there is to say.
+func (f *contractFuzz) known(rng *rand.Rand, kind string, otherwise ...string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return oneOf(rng, slices.Concat(f.seen[kind], otherwise))
 }
 
 // text is the value of a parameter.
@@ -148,7 +188,9 @@ func (f *contractFuzz) text(rng *rand.Rand, name string, ref *openapi3.SchemaRef
 	case "Idempotency-Key":
 		return oneOf(rng, []string{`"key-1"`, "key-2", fmt.Sprintf("%q", fmt.Sprint("key-", rng.Uint64())), "key-3"})
 	case "since", "as_of":
-		return oneOf(rng, []string{"0.1", "1.1", "3.4", "0.0"})
+		return f.known(rng, "version", "0.1", "1.1", "3.4", "0.0")
+	case "cursor":
+		return f.known(rng, "cursor", "MSAA", "YXVkaXQ6MQ", "AQ")
 	}
 	switch v := f.value(rng, ref, 0).(type) {
 	case string:
@@ -161,6 +203,10 @@ func (f *contractFuzz) text(rng *rand.Rand, name string, ref *openapi3.SchemaRef
 
 // body draws what the document wants, and then perhaps something else.
 func (f *contractFuzz) body(rng *rand.Rand, call fuzzCall, header http.Header, wild bool) []byte {
+	if call.method == http.MethodPost && call.op.Security != nil && strings.HasSuffix(call.path, "/{token}") { // a page's form, or a mail provider
+		header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return []byte(oneOf(rng, []string{"pressed=confirm", "pressed=all", "pressed=topic", "List-Unsubscribe=One-Click", "", "pressed=%zz"}))
+	}
 	if call.op.RequestBody == nil {
 		if wild && chance(rng, 10) {
 			header.Set("Content-Type", "application/json")
@@ -171,6 +217,9 @@ func (f *contractFuzz) body(rng *rand.Rand, call fuzzCall, header http.Header, w
 	content := call.op.RequestBody.Value.Content
 	mediaType := oneOf(rng, slices.Sorted(maps.Keys(content)))
 	value := f.value(rng, content[mediaType].Schema, 0)
+	if example := content[mediaType].Example; example != nil && chance(rng, 40) {
+		value = copied(example)
+	}
 	if wild && chance(rng, 60) {
 		value = mutate(rng, value)
 	}
@@ -178,14 +227,20 @@ func (f *contractFuzz) body(rng *rand.Rand, call fuzzCall, header http.Header, w
 	if err != nil {
 		return nil
 	}
-	if strings.Contains(mediaType, "form") {
-		raw = []byte(oneOf(rng, []string{"List-Unsubscribe=One-Click", "", "a=b", "List-Unsubscribe=No"}))
-	}
 	header.Set("Content-Type", mediaType)
 	if wild && chance(rng, 30) {
 		raw = scramble(rng, raw, header)
 	}
 	return raw
+}
+
+// copied is the document's own value, for changing.
+func copied(example any) (out any) {
+	raw, err := json.Marshal(example)
+	if err != nil || json.Unmarshal(raw, &out) != nil {
+		return nil
+	}
+	return out
 }
 
 // scramble breaks the bytes, or what is said of them.
@@ -265,13 +320,19 @@ func (f *contractFuzz) object(rng *rand.Rand, s *openapi3.Schema, depth int) any
 func (f *contractFuzz) word(rng *rand.Rand, s *openapi3.Schema) string {
 	switch s.Format {
 	case "date-time":
+		if chance(rng, 10) {
+			return oneOf(rng, extremes)
+		}
 		return time.Now().Add(time.Duration(rng.IntN(200)-100) * time.Hour).UTC().Format(time.RFC3339)
 	case "date":
+		if chance(rng, 10) {
+			return oneOf(rng, []string{"0000-01-01", "0001-01-01", "1970-01-01", "9999-12-31"})
+		}
 		return time.Now().AddDate(0, 0, rng.IntN(20)-10).Format(time.DateOnly)
 	case "uuid":
 		return fmt.Sprintf("00000000-0000-4000-8000-%012d", rng.IntN(3))
 	}
-	words := []string{"anna", "news", "promotions", "app://orders/42", "en", "de-CH", "shop", "https://example.org/a.png", "Europe/Zurich", "22:00", "07:00",
+	words := []string{"ada", "news", "promotions", "app://orders/42", "en", "de-CH", "shop", "https://example.org/a.png", "Europe/Zurich", "22:00", "07:00",
 		fmt.Sprintf("w%d", rng.IntN(1000))}
 	word := oneOf(rng, words)
 	for uint64(len(word)) < s.MinLength {
