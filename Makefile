@@ -46,13 +46,8 @@ test: stack ## Run every test, against real Postgres and Temporal
 bench: stack ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m ./...
 
-fuzz: stack ## Fuzz each target for a short time (FUZZTIME=10s)
-	@grep -rlE '^func Fuzz' --include='*_test.go' . | while read -r file; do \
-		grep -oE '^func Fuzz[A-Za-z0-9_]+' "$$file" | while read -r _ target; do \
-			echo "$$target in $$(dirname "$$file")"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
-		done; \
-	done
+fuzz: stack ## Fuzz each target for a short time (FUZZTIME=10s, FUZZ=pattern of "package target")
+	@.ci/fuzz $(FUZZTIME) '$(or $(FUZZ),.)'
 
 fuzz-contract: stack ## Send REQUESTS=100000 requests drawn from the OpenAPI document, as several people and systems
 	go test ./app/systemtest -run TestAnyRequestGetsAnAnswerOfTheContract -contract.requests $(REQUESTS) -timeout 60m -v
