@@ -34,14 +34,22 @@ func (l level) quantile(q float64) time.Duration {
 // longest is how long a level may take in all: what hangs fails the run instead of holding it up.
 const longest = 3 * time.Minute
 
+// windowFor is how long a level is measured: as asked for, and twice as long as every client took for its first thing where that is
+// longer. What finishes within a shorter one is a matter of chance.
+func windowFor(asked, first time.Duration) time.Duration {
+	const most = 45 * time.Second
+	return max(asked, min(2*first, most))
+}
+
 // drive keeps clients busy, each with one thing after the other, for the length of a window. The window opens when each has finished
 // its first, and what finishes in it counts; the rest is let run out. During the window, beside is called (which may be nil).
-func (s *system) drive(parent context.Context, clients int, window time.Duration, op func(context.Context) error, beside func(context.Context) error) (level, error) {
+func (s *system) drive(parent context.Context, clients int, window time.Duration, op func(context.Context) error, beside func(context.Context, time.Duration) error) (level, error) {
 	ctx, cancel := context.WithTimeout(parent, longest)
 	defer cancel()
 	d := &driven{}
 	var warm, all sync.WaitGroup
 	warm.Add(clients)
+	started := time.Now()
 	for range clients {
 		all.Go(func() {
 			warmed := sync.OnceFunc(warm.Done)
@@ -55,12 +63,13 @@ func (s *system) drive(parent context.Context, clients int, window time.Duration
 		})
 	}
 	warm.Wait()
+	window = windowFor(window, time.Since(started))
 	out := level{clients: clients}
 	watching, err := s.watch(ctx)
 	if err == nil {
 		opened, before := time.Now(), s.spent()
 		if beside != nil {
-			err = beside(ctx)
+			err = beside(ctx, window)
 		} else {
 			err = pause(ctx, window)
 		}

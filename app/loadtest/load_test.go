@@ -64,6 +64,14 @@ func TestALevelCountsWhatIsFinishedWithinItsWindow(t *testing.T) {
 	require.NoError(t, failedTooOften([]*result{{levels: []level{l}}}))
 }
 
+func TestALevelIsMeasuredForLongerThanOneThingTakes(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, 6*time.Second, windowFor(6*time.Second, time.Second))
+	require.Equal(t, 20*time.Second, windowFor(6*time.Second, 10*time.Second))
+	require.Equal(t, 45*time.Second, windowFor(6*time.Second, time.Minute))
+	require.Equal(t, time.Minute, windowFor(time.Minute, 40*time.Second), "as long as was asked for")
+}
+
 func TestAProfileIsReadThreeWays(t *testing.T) {
 	t.Parallel()
 	p := &profile.Profile{}

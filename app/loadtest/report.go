@@ -18,7 +18,7 @@ func report(dir string, at conditions, o loadOptions, results []*result) error {
 	at.describe(&b)
 	fmt.Fprintf(&b, "- Shape: %d API, %d worker, Postgres (durable), Temporal (development server), sandbox for all vendors, each a process of its own; the clients are another, on the same processors.\n", o.apis, o.workers)
 	fmt.Fprintf(&b, "- %d customers with a phone, %d messages of their own and %d for everybody. Limits of callers off, comparing with the vendors off, everything else as by default.\n", o.customers, perPerson, globalsShown)
-	fmt.Fprintf(&b, "- Each number of clients for %s, once, closed loop: a client sends its next request when it has the answer. Loopback, connections stay open.\n\n", o.window)
+	fmt.Fprintf(&b, "- Each number of clients for %s (longer where one thing takes longer than half of that), once, closed loop: a client sends its next request when it has the answer. Loopback, connections stay open.\n\n", o.window)
 	inShort(&b, results)
 	for _, r := range results {
 		if err := r.plot(filepath.Join(dir, r.name+".svg")); err != nil {

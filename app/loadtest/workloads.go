@@ -70,7 +70,7 @@ func (p *people) drained(ctx context.Context) (time.Duration, error) {
 // their own share, so the figures are of the runs without.
 func (s *system) run(ctx context.Context, w workload, numbers []int, window time.Duration) (*result, error) {
 	out := &result{workload: w}
-	measure := func(clients int, beside func(context.Context) error) (level, error) {
+	measure := func(clients int, beside func(context.Context, time.Duration) error) (level, error) {
 		l, err := s.drive(ctx, clients, window, w.op, beside)
 		if err == nil && w.drain != nil {
 			l.drained, err = w.drain(ctx)
@@ -91,7 +91,7 @@ func (s *system) run(ctx context.Context, w workload, numbers []int, window time
 			out.best = len(out.levels) - 1
 		}
 	}
-	profiled, err := measure(out.levels[out.best].clients, func(ctx context.Context) (err error) {
+	profiled, err := measure(out.levels[out.best].clients, func(ctx context.Context, window time.Duration) (err error) {
 		out.profiles, err = s.profile(ctx, window)
 		return err
 	})
