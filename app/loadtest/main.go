@@ -115,6 +115,10 @@ func load(ctx context.Context, o loadOptions, clients, streams []int) (err error
 		return err
 	}
 	var results []*result
+	add := func(r *result) error { // after each, so that a run that is ended leaves what it has
+		results = append(results, r)
+		return report(o.out, at, o, results)
+	}
 	wanted := func(name string) bool {
 		return o.only == "" || strings.Contains(","+o.only+",", ","+name+",")
 	}
@@ -123,7 +127,9 @@ func load(ctx context.Context, o loadOptions, clients, streams []int) (err error
 		if err != nil {
 			return fmt.Errorf("streams: %w", err)
 		}
-		results = append(results, r)
+		if err := add(r); err != nil {
+			return err
+		}
 	}
 	for _, w := range workloads(p) {
 		if !wanted(w.name) {
@@ -133,10 +139,9 @@ func load(ctx context.Context, o loadOptions, clients, streams []int) (err error
 		if err != nil {
 			return err
 		}
-		results = append(results, r)
-	}
-	if err := report(o.out, at, o, results); err != nil {
-		return err
+		if err := add(r); err != nil {
+			return err
+		}
 	}
 	say("the report is %s", filepath.Join(o.out, "report.md"))
 	return failedTooOften(results)
