@@ -59,7 +59,7 @@ chaos: stack ## Kill, pause and cut everything under load, then check every prom
 	@go run -buildvcs=false ./app/chaostest -seed $(SEED) -duration $(DURATION) -customers $(CUSTOMERS) -clients $(CLIENTS) -rate $(RATE)
 
 chaos-mutants: stack ## Check that the chaos test finds each of the broken systems in app/chaostest/testdata/mutants (MUTANT=*)
-	@go run -buildvcs=false ./app/chaostest -mutants '$(or $(MUTANT),*)' -seed $(or $(filter-out 0,$(SEED)),7) -duration 40s -customers 6 -settle 45s -rate 60
+	@go run -buildvcs=false ./app/chaostest -mutants '$(or $(MUTANT),*)' -seed $(or $(filter-out 0,$(SEED)),7) -duration 25s -customers 6 -settle 3m -rate 40
 
 load: stack ## Measure the whole system until something is used up, into docs/load (LEVELS, STREAMS, WINDOW)
 	@go run -buildvcs=false ./app/loadtest load -clients $(LEVELS) -streams $(STREAMS) -window $(WINDOW)

@@ -161,6 +161,7 @@ func perform(ctx context.Context, o options, dir string) (err error) {
 			return err
 		}
 	}
+	listening.probe(ctx, final)
 	listening.catchUp(ctx)
 	if err := w.collect(ctx, final); err != nil {
 		return err

@@ -46,7 +46,7 @@ func buildPatched(ctx context.Context, path, id string, patches []string) error 
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		return err
 	}
-	return process.Build(ctx, path, "-overlay", file, "-ldflags", "-X main.buildID="+id)
+	return process.Build(ctx, path, "-overlay", file, "-ldflags", "-s -w -X main.buildID="+id) // quicker to link
 }
 
 // applyPatch applies one in dir, to copies of what it touches below root, and adds to replaced which file is replaced by which.

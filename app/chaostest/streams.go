@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,6 +72,11 @@ func (w *workload) hear(ctx context.Context, l *listener, api string) {
 	if res.StatusCode != http.StatusOK {
 		return
 	}
+	mark := func(what string) {
+		w.rec.heard(checker.Heard{Stream: l.name, Customer: l.who, At: time.Now(), Kind: what})
+	}
+	mark(checker.StreamBegins)
+	defer mark(checker.StreamEnds)
 	var id, kind, data string
 	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
 		name, value, _ := strings.Cut(lines.Text(), ": ")
@@ -101,6 +107,37 @@ func (l *listener) told(id, kind, data string) {
 	if kind == "inbox.changed" && json.Unmarshal([]byte(data), &body) == nil {
 		l.version = body.Version
 	}
+}
+
+// probe publishes to everybody when nothing is disturbed any more, and gives the streams the time that they have to hear of it.
+func (ls *listeners) probe(ctx context.Context, final *checker.Final) {
+	final.Healed = time.Now()
+	for n := range 2 {
+		before := ls.versions()
+		ls.workload.ask(ctx, &checker.Call{To: fmt.Sprintf("api-%d", n+1), Customer: "campaigns", Scope: publisherScopes, Method: "POST", Path: "/v1/messages",
+			Body: encode(map[string]any{"audience": map[string]any{"type": "global"}, "title": "the end", "body": "by the chaos test", "category": "news",
+				"source": "chaos", "external_id": fmt.Sprintf("probe-%d", n)})})
+		for end := time.Now().Add(checker.HeardWithin + 2*time.Second); time.Now().Before(end) && ctx.Err() == nil && !ls.allHeardSince(before); {
+			pause(ctx, 200*time.Millisecond)
+		}
+	}
+}
+
+func (ls *listeners) versions() (out []string) {
+	for _, l := range ls.all {
+		l.mu.Lock()
+		out = append(out, l.version)
+		l.mu.Unlock()
+	}
+	return out
+}
+
+func (ls *listeners) allHeardSince(before []string) bool {
+	return !slices.ContainsFunc(ls.all, func(l *listener) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return slices.Contains(before, l.version)
+	})
 }
 
 // catchUp gives them time to hear the last word, and ends them.

@@ -146,30 +146,46 @@ func (k *check) heard(p *person, t *told, a outcome) {
 		at = t.call.Invoked
 	}
 	for _, path := range slices.Sorted(maps.Keys(t.items)) {
-		if a.Outcome == "unchanged" && t.at.IsZero() && off(t.items[path]) { // nothing is on until somebody chooses it
-			continue
+		if off(t.items[path]) && p.wasOff(path, t) {
+			continue // there was nothing to withdraw from
 		}
-		if !slices.ContainsFunc(p.order, func(o *operation) bool {
-			if a.Outcome == "echo" {
-				return o.mayEcho(t)
-			}
-			_, names := o.requested.After[path]
-			if !names || o.requested.At.After(t.call.Answered.Add(sameClock)) {
-				return false
-			}
-			if o.told != nil && o.told.source == t.source && o.told.event == t.event && !o.superseded() {
-				return !o.neverStarted() || p.answeredWith(o)
-			}
-			// A grant that was taken back is no decision that a withdrawal could be left out for.
-			if off(t.items[path]) && !o.superseded() && !o.applied() && !o.operator && o.kind == "grant" {
-				return false
-			}
-			return !o.requested.decided().Before(at)
-		}) {
+		if !slices.ContainsFunc(p.order, func(o *operation) bool { return p.answersFor(o, t, path, at, a.Outcome == "echo") }) {
 			k.violated(RuleHeard, p.id, fmt.Sprintf("%s is %v as of %s, or a later decision", path, t.items[path], at.UTC().Format(time.RFC3339Nano)),
 				"the ledger has neither", p.deliveries(t)...)
 		}
 	}
+}
+
+// answersFor tells that the operation is what was told of a path, or is a reason why nothing had to be made of it.
+func (p *person) answersFor(o *operation, t *told, path string, at time.Time, echo bool) bool {
+	if _, names := o.requested.After[path]; o.requested.At.After(t.call.Answered.Add(sameClock)) || !names && !echo {
+		return false
+	}
+	switch {
+	case echo:
+		return o.mayEcho(t)
+	case o.told != nil && o.told.source == t.source && o.told.event == t.event && !o.superseded():
+		return !o.neverStarted() || p.answeredWith(o)
+	case off(t.items[path]) && (o.superseded() || !o.applied() && !o.operator && o.kind == "grant"):
+		return false // what was taken back is no decision that a withdrawal could be left out for
+	}
+	return !o.requested.decided().Before(at)
+}
+
+// wasOff tells that by all that was decided before, and went through, it was off already.
+func (p *person) wasOff(path string, t *told) bool {
+	is := path != "push.enabled" // until somebody chooses
+	for _, e := range p.ledger {
+		o := p.ops[e.Operation]
+		value, names := e.After[path]
+		if e.Event != "applied" || o == nil || !names || o.requested.At.After(t.call.Answered.Add(sameClock)) {
+			continue
+		}
+		if t.at.IsZero() || !o.requested.decided().After(t.at) {
+			is = off(value)
+		}
+	}
+	return is
 }
 
 // mayEcho tells an operation of which the source may repeat to us what we have written there ourselves: one at about the time of

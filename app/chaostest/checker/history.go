@@ -40,6 +40,12 @@ type Heard struct {
 	Data     string    `json:"data"`
 }
 
+// What a stream itself says of its connections, among the kinds of events.
+const (
+	StreamBegins = "chaos.begins"
+	StreamEnds   = "chaos.ends"
+)
+
 // Disturbance is what was done to the system: also a line of a history. It is told in the account of a violation, and judges
 // nothing.
 type Disturbance struct {
@@ -106,6 +112,7 @@ type Final struct {
 	Open      []json.RawMessage          `json:"open"`    // operations that are not settled, as the API lists them
 	Audit     Audit                      `json:"audit"`
 	Customers []Standing                 `json:"customers"`
+	Healed    time.Time                  `json:"healed"`   // from when on nothing was disturbed any more, and nothing open
 	Groups    map[string]string          `json:"groups"`   // what the CRM calls each channel
 	Erasures  map[string]json.RawMessage `json:"erasures"` // of those whose erasure was accepted: its proof, and what is exported of them
 	Writes    []Write                    `json:"writes"`   // to vendors, of some customers; there may have been more

@@ -95,11 +95,21 @@ func TestWhatWasToldIsJudged(t *testing.T) {
 			s.edit("ada", 11, func(e map[string]any) { e["event"], e["reason"] = "compensated", map[string]any{"code": "unavailable"} })
 			s.news("e2", true, at, `"outcome":"duplicate"`)
 		}},
+		"a withdrawal left out for a grant that was taken back": {RuleHeard, func(_ *testing.T, s *story, at time.Time) {
+			s.calls, s.standing("ada").Ledger = s.calls[:4], s.standing("ada").Ledger[:8] // it was on
+			s.nums["ada"], s.seqs["ada"], s.hash["ada"] = 4, 8, fmt.Sprintf("%064d", 8)
+			s.later(time.Minute)
+			c := s.call("ada", "PATCH", "/v1/preferences/push", `{"channels":{"news":{"enabled":true}}}`, 502, "")
+			c.Given["Accord-Operation"] = "op-x"
+			s.entry("ada", "requested", "op-x", 5, "grant", c, 4, "")
+			s.news("e1", false, at, `"outcome":"superseded"`)
+			s.entry("ada", "compensated", "op-x", 5, "grant", c, 4, "refused")
+		}},
 		"dropped": {RuleHeard, func(_ *testing.T, s *story, at time.Time) {
 			s.news("e2", true, at.Add(time.Second), `"outcome":"superseded"`)
 		}},
 		"taken for a repeat": {RuleHeard, func(_ *testing.T, s *story, at time.Time) {
-			s.news("e2", false, at.Add(time.Second), `"outcome":"duplicate"`)
+			s.news("e2", true, at.Add(time.Second), `"outcome":"duplicate"`)
 		}},
 		"ignored": {RuleHeard, func(_ *testing.T, s *story, at time.Time) { s.news("e0", false, at, `"outcome":"ignored"`) }},
 		"answered with another operation": {RuleHeard, func(_ *testing.T, s *story, at time.Time) {
