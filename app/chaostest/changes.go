@@ -16,7 +16,7 @@ func (c *client) register(ctx context.Context, who string) {
 	id := pick(c, "phone", "phone", "tablet")
 	token := fmt.Sprintf("token-%s-%s-%d", who, id, c.rng.IntN(2))
 	if c.chance(15) {
-		token = fmt.Sprintf("passed-around-%d", c.rng.IntN(12))
+		token = fmt.Sprintf("passed-around-%d", c.rng.IntN(min(12, max(2, c.customers/3)))) // few enough that some meet
 	}
 	// A token is one of a platform: providers tell two of the same letters apart by it.
 	platform := "ios"
