@@ -5,7 +5,6 @@ package devices
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,9 +13,9 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"accord/domain/fault"
 	"accord/ports"
 	"accord/workflows/inbox"
+	"accord/workflows/scheduled"
 )
 
 // Names under which the outside knows the workflow. Renaming one strands the runs that are open.
@@ -59,17 +58,5 @@ func PruneStale(ctx workflow.Context, in PruneInput) (ports.PrunedDevices, error
 // PruneStale does it.
 func (a *Activities) PruneStale(ctx context.Context, _ PruneInput) (ports.PrunedDevices, error) {
 	out, err := a.Upkeep.PruneStale(ctx)
-	return out, toTemporal(err)
-}
-
-// toTemporal keeps causes out: they copy text into histories. Everything may be tried again.
-func toTemporal(err error) error {
-	f, is := fault.As(err)
-	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case is:
-		return temporal.NewApplicationError(f.Message, f.Code)
-	}
-	return temporal.NewApplicationError("internal", "internal")
+	return out, scheduled.ToTemporal(err)
 }

@@ -4,7 +4,6 @@ package ledger
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -12,9 +11,9 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"accord/domain/fault"
 	"accord/ports"
 	"accord/workflows/inbox"
+	"accord/workflows/scheduled"
 )
 
 // Names under which the outside knows the workflow. Renaming one strands the runs that are open.
@@ -58,17 +57,5 @@ func seal(ctx workflow.Context, in SealInput) (out ports.Sealed, err error) {
 // Seal does it.
 func (a *Activities) Seal(ctx context.Context, _ SealInput) (ports.Sealed, error) {
 	out, err := a.Upkeep.Seal(ctx)
-	return out, toTemporal(err)
-}
-
-// toTemporal keeps causes out: they copy text into histories. Everything may be tried again.
-func toTemporal(err error) error {
-	f, is := fault.As(err)
-	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case is:
-		return temporal.NewApplicationError(f.Message, f.Code)
-	}
-	return temporal.NewApplicationError("internal", "internal")
+	return out, scheduled.ToTemporal(err)
 }

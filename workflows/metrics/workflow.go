@@ -4,7 +4,6 @@ package metrics
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -12,9 +11,9 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"accord/domain/fault"
 	"accord/ports"
 	"accord/workflows/inbox"
+	"accord/workflows/scheduled"
 )
 
 // Names under which the outside knows the workflow. Renaming one strands the runs that are open.
@@ -56,17 +55,5 @@ func RollUp(ctx workflow.Context, in RollUpInput) (ports.RolledUp, error) {
 // RollUp does it.
 func (a *Activities) RollUp(ctx context.Context, _ RollUpInput) (ports.RolledUp, error) {
 	out, err := a.Upkeep.RollUp(ctx)
-	return out, toTemporal(err)
-}
-
-// toTemporal keeps causes out: they copy text into histories. Everything may be tried again.
-func toTemporal(err error) error {
-	f, is := fault.As(err)
-	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case is:
-		return temporal.NewApplicationError(f.Message, f.Code)
-	}
-	return temporal.NewApplicationError("internal", "internal")
+	return out, scheduled.ToTemporal(err)
 }
