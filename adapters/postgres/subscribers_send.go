@@ -18,16 +18,20 @@ const (
 	handOutSlack = time.Minute
 	lookBack     = 24 * time.Hour
 	lookBackEach = time.Hour
+	// While there is nothing to hand out, how far we are is noted so often.
+	noteEach = 30 * time.Second
 )
 
 // tellable are operations of which others are told: those that have changed what holds.
 const tellable = `o.status = 'applied' AND (o.after->>'version')::bigint > (o.before->>'version')::bigint`
 
-// HandOut implements ports.EndpointStore. Whoever does it holds the one row of webhook_progress; the others go away.
+// HandOut implements ports.EndpointStore. Whoever does it holds a lock that is nowhere stored, as a row's would be; the others go
+// away. What somebody else has noted in the very moment may be missed: then a little is looked through again.
 func (db *DB) HandOut(ctx context.Context, limit int) (more bool, err error) {
 	err = db.inTx(ctx, func(tx *gorm.DB) error {
 		var until, looked, now time.Time
-		mine, err := queryOne(tx, []any{&until, &looked, &now}, `SELECT settled_until, looked_back, clock_timestamp() FROM webhook_progress FOR UPDATE SKIP LOCKED`)
+		mine, err := queryOne(tx, []any{&until, &looked, &now}, `SELECT settled_until, looked_back, clock_timestamp() FROM webhook_progress
+			WHERE pg_try_advisory_xact_lock(hashtextextended('webhook_progress', 0))`)
 		if err != nil || !mine {
 			return err
 		}
@@ -46,6 +50,9 @@ func (db *DB) HandOut(ctx context.Context, limit int) (more bool, err error) {
 			  ORDER BY o.settled_at LIMIT ? ON CONFLICT DO NOTHING RETURNING settled_at)
 			SELECT count(*), max(settled_at) FROM made`, from.UTC(), limit); err != nil {
 			return err
+		}
+		if made == 0 && !lookedNow && now.Sub(until) < noteEach {
+			return nil
 		}
 		if more = made >= int64(limit); more {
 			now = last.Time

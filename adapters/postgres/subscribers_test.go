@@ -124,3 +124,26 @@ func TestWhatSomebodyDiedOverIsSentBySomebodyElse(t *testing.T) {
 	require.Len(t, e.Secrets, 2)
 	require.Equal(t, other.Reveal(), e.Secrets[0].Reveal())
 }
+
+// Every worker looks twice a second. As long as nobody has changed anything that must not cost a commit each time.
+func TestLookingForChangesWhereThereAreNoneWritesNothing(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	db, conn := open(t, url), connect(t, url)
+	require.NoError(t, db.CreateEndpoint(t.Context(), newEndpoint(t, "we_1"), 3))
+	exec(t, conn, `UPDATE webhook_progress SET settled_until = now(), looked_back = now()`)
+	written := func() (by string) {
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT xmin::text || ' ' || xmax::text FROM webhook_progress`).Scan(&by))
+		return by
+	}
+	before := written()
+	more, err := db.HandOut(t.Context(), 10)
+	require.NoError(t, err)
+	require.False(t, more)
+	require.Equal(t, before, written())
+	exec(t, conn, `UPDATE webhook_progress SET settled_until = now() - interval '2 minutes'`)
+	before = written()
+	_, err = db.HandOut(t.Context(), 10)
+	require.NoError(t, err)
+	require.NotEqual(t, before, written(), "now and then it is noted, so that there is little to look through")
+}
