@@ -101,6 +101,7 @@ func TestADecisionOfEachSourceReachesEverythingElse(t *testing.T) {
 			who := customer()
 			for n, on := range []bool{true, false} {
 				when := at.Add(time.Duration(n) * time.Second)
+				s.decidedAt(t, c.skips, who, on)
 				body := c.body(who, on, when)
 				event := s.tells(t, name, body)[0]
 				require.Equal(t, "accepted", dig(event, "outcome"), event)
@@ -109,6 +110,7 @@ func TestADecisionOfEachSourceReachesEverythingElse(t *testing.T) {
 				require.Equal(t, c.from, op.text("source"))
 				require.Equal(t, when.Format(time.RFC3339), op.text("decided_at"))
 				s.requireReached(t, who, on, c.skips)
+				s.requireUntold(t, who, c.skips)
 				// Iterable's events have no id; sent as another message they say what holds.
 				require.Equal(t, map[bool]string{true: "duplicate", false: "unchanged"}[c.skips != ""], dig(s.tells(t, name, body)[0], "outcome"))
 				entries, events := s.ledgerOf(t, who, op.text("id"))
@@ -116,6 +118,7 @@ func TestADecisionOfEachSourceReachesEverythingElse(t *testing.T) {
 				require.Equal(t, c.from, dig(entries[0], "origin", "source"), entries[0])
 			}
 			// What was decided before, and is heard of now, does not count, and who told us is put right.
+			s.decidedAt(t, c.skips, who, true)
 			late := s.tells(t, name, c.body(who, true, at.Add(-time.Minute)))[0]
 			if c.skips == "" {
 				require.Equal(t, "superseded", dig(late, "outcome"), late)
@@ -154,25 +157,43 @@ func (s *system) requireReached(t *testing.T, who string, on bool, skips string)
 		require.Equal(t, map[bool]string{true: "granted", false: "withdrawn"}[on], held.text("cmp", "purposes", "push-marketing"))
 	}
 	require.Equal(t, onOff(on), s.pushTag(t, who, "promotions"))
-	if skips != "" { // it was not told what it has told us
-		log := s.control(t, http.MethodGet, "/requests?customer="+who+"&target="+skips, nil)
-		for _, r := range log.at("requests").([]any) {
-			require.Equal(t, "read", dig(r, "calls"), "%v", r)
-		}
+}
+
+// decidedAt makes the system where a person decides hold it; else comparing would find it behind, and tell it.
+func (s *system) decidedAt(t *testing.T, target, who string, on bool) {
+	t.Helper()
+	switch target {
+	case "crm":
+		s.control(t, http.MethodPut, "/customers/"+who, map[string]any{"crm": map[string]any{"channels": map[string]any{"promotions": map[bool]string{true: "subscribed", false: "unsubscribed"}[on]}}})
+	case "cmp":
+		s.control(t, http.MethodPut, "/customers/"+who, map[string]any{"cmp": map[string]any{"purposes": map[string]any{"push-marketing": map[bool]string{true: "granted", false: "withdrawn"}[on]}}})
+	}
+}
+
+// requireUntold: the origin was not told what it has told us. It may have been read, to compare.
+func (s *system) requireUntold(t *testing.T, who, origin string) {
+	t.Helper()
+	if origin == "" {
+		return
+	}
+	log := s.control(t, http.MethodGet, "/requests?customer="+who+"&target="+origin, nil)
+	for _, r := range log.at("requests").([]any) {
+		require.Equal(t, "read", dig(r, "call"), "%v", r)
 	}
 }
 
 func (s *system) pushProviderTells(t *testing.T, at time.Time) {
 	who, token := customer(), "tok-"+uuid.NewString()
 	require.Equal(t, 200, s.as(t, who, http.MethodPut, "/v1/devices/phone", phoneWith(token), "Prefer", "wait=30").status)
-	tell := func(kind string, more map[string]any) any {
+	tell := func(kind string, when time.Time, more map[string]any) any {
 		subscription := map[string]any{"token": token}
 		for k, v := range more {
 			subscription[k] = v
 		}
-		return s.tells(t, "onesignal", map[string]any{"id": uuid.NewString(), "type": kind, "external_id": who, "timestamp": time.Now().Unix(), "subscription": subscription})[0]
+		return s.tells(t, "onesignal", map[string]any{"id": uuid.NewString(), "type": kind, "external_id": who, "timestamp": when.Unix(), "subscription": subscription})[0]
 	}
-	event := tell("subscription.unsubscribed", nil)
+	// In whole seconds, that of the registration most likely: the withdrawal wins.
+	event := tell("subscription.unsubscribed", time.Now(), nil)
 	require.Equal(t, "accepted", dig(event, "outcome"), event)
 	require.Equal(t, "applied", s.settled(t, dig(event, "operation").(string)).text("status"))
 	device := func() any {
@@ -180,11 +201,12 @@ func (s *system) pushProviderTells(t *testing.T, at time.Time) {
 	}
 	require.Equal(t, false, device())
 
-	event = tell("subscription.invalid", nil)
+	// A token is gone that has not been registered since.
+	event = tell("subscription.invalid", time.Now().Add(time.Second), nil)
 	op := s.settled(t, dig(event, "operation").(string))
 	require.Equal(t, "token_unregistered", op.text("cause"))
 	require.Empty(t, s.as(t, who, http.MethodGet, "/v1/preferences/push", nil).at("devices"))
-	require.Equal(t, "unknown_device", dig(tell("subscription.changed", map[string]any{"enabled": true}), "reason"))
+	require.Equal(t, "unknown_device", dig(tell("subscription.changed", time.Now(), map[string]any{"enabled": true}), "reason"))
 }
 
 func (s *system) anotherSystemTells(t *testing.T, at time.Time) {

@@ -100,7 +100,7 @@ func applyRegistration(p *Preferences, d changeDoc, at time.Time, _ Source) erro
 		}
 	}
 	p.devices = kept
-	dev := Device{ID: r.Device, Enabled: true, RegisteredAt: at}
+	dev := Device{ID: r.Device, Enabled: true, RegisteredAt: at, SwitchedAt: at}
 	i, known := p.find(r.Device)
 	if known {
 		dev = p.devices[i]
@@ -131,7 +131,7 @@ func applyDeviceSwitches(p *Preferences, d changeDoc, at time.Time, _ Source) er
 	}
 	dev := &p.devices[i]
 	if d.Enabled != nil {
-		dev.Enabled = *d.Enabled
+		dev.Enabled, dev.SwitchedAt = *d.Enabled, at
 	}
 	if err := p.catalogue.allows(d.Topics); err != nil {
 		return err

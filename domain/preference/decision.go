@@ -68,10 +68,10 @@ func (p Preferences) laterThan(applied Preferences, c Change, at time.Time) (Cha
 		if !knew {
 			before = dev
 		}
-		if d.Enabled != nil && !l.counts(*d.Enabled, held{dev.Enabled, dev.UpdatedAt}, held{before.Enabled, before.UpdatedAt}) {
+		if d.Enabled != nil && !l.counts(*d.Enabled, dev.held(), before.held()) {
 			d.Enabled = nil
 		}
-		d.Topics = switches(&l, d.Topics, func(key ChannelKey) (is, was held) { return dev.held(key), before.held(key) })
+		d.Topics = switches(&l, d.Topics, func(key ChannelKey) (is, was held) { return dev.heldFor(key), before.heldFor(key) })
 		if d.Enabled == nil && len(d.Topics) == 0 {
 			d.Device = ""
 		}
@@ -108,7 +108,9 @@ func (c Choice) held() held { return held{c.Enabled, c.At} }
 
 func (e Email) held() held { return held{e.Status == Subscribed, e.At} }
 
-func (d Device) held(key ChannelKey) held {
+func (d Device) held() held { return held{d.Enabled, orElse(d.SwitchedAt, d.UpdatedAt)} }
+
+func (d Device) heldFor(key ChannelKey) held {
 	on, switched := d.Channels[key]
 	return held{on || !switched, d.UpdatedAt}
 }
@@ -128,13 +130,29 @@ func (l *later) counts(on bool, expected, applied held) bool {
 }
 
 func (l *later) beats(on bool, h held) bool {
+	at, since := latestOf(on, l.at), latestOf(h.on, h.since)
 	switch {
 	case on == h.on:
-		return l.at.After(h.since) // never so when it is not known
-	case h.since.IsZero() || l.at.After(h.since):
+		return at.After(since) // never so when it is not known
+	case since.IsZero() || at.After(since):
 		return true
 	}
-	return !on && (l.at.IsZero() || l.at.Equal(h.since))
+	return !on && (at.IsZero() || at.Equal(since))
+}
+
+// latestOf is the latest moment at which something can have been decided that is told as of a whole second, or of a whole
+// millisecond, as most systems do. It is that of a withdrawal, which wins where the order is in doubt; a grant counts as of the
+// earliest.
+func latestOf(on bool, at time.Time) time.Time {
+	if on || at.IsZero() {
+		return at
+	}
+	for _, unit := range []time.Duration{time.Second, time.Millisecond} {
+		if at.Truncate(unit).Equal(at) {
+			return at.Add(unit - time.Microsecond)
+		}
+	}
+	return at
 }
 
 func switches[K comparable](l *later, m map[K]bool, holds func(K) (is, was held)) map[K]bool {

@@ -52,14 +52,29 @@ func holds(p Preferences, about string) bool {
 	return p.Channel(ChannelKey(about)).Enabled
 }
 
+// latest is when it was decided at the latest, as many systems tell whole seconds, and some milliseconds.
+func (d decision) latest() time.Time {
+	if d.on {
+		return d.at
+	}
+	if d.at.Nanosecond() == 0 {
+		return d.at.Add(time.Second - time.Microsecond)
+	}
+	if d.at.Nanosecond()%1_000_000 == 0 {
+		return d.at.Add(time.Millisecond - time.Microsecond)
+	}
+	return d.at
+}
+
 func TestDecisionsMadeElsewhereEndAlikeInWhateverOrderTheyAreHeard(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		abouts := []string{"email", "push", string(promotions), string(loyalty)}
+		unit := rapid.SampledFrom([]time.Duration{time.Microsecond, 500 * time.Microsecond, 250 * time.Millisecond, time.Second})
 		var heard []decision
 		for range rapid.IntRange(1, 12).Draw(t, "decisions") {
 			heard = append(heard, decision{rapid.SampledFrom(abouts).Draw(t, "about"), rapid.Bool().Draw(t, "on"),
-				start.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "second")) * time.Second)}) // often at the same moment
+				start.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "when")) * unit.Draw(t, "unit"))}) // often at the same moment
 		}
 		p := Defaults(ada, catalogue)
 		for _, d := range rapid.Permutation(heard).Draw(t, "order") {
@@ -68,7 +83,7 @@ func TestDecisionsMadeElsewhereEndAlikeInWhateverOrderTheyAreHeard(t *testing.T)
 		for _, about := range abouts {
 			var last *decision
 			for _, d := range heard {
-				if d.about == about && (last == nil || d.at.After(last.at) || d.at.Equal(last.at) && !d.on) {
+				if d.about == about && (last == nil || d.latest().After(last.latest()) || d.latest().Equal(last.latest()) && !d.on) {
 					last = &d
 				}
 			}
@@ -91,6 +106,46 @@ func TestADecisionWithoutATimeWinsOnlyWhenItWithdraws(t *testing.T) {
 	require.ErrorIs(t, err, fault.New(fault.Conflict, "superseded", ""))
 	_, err = subscribed.Later(on.change(t), time.Time{})
 	require.ErrorIs(t, err, fault.New(fault.Conflict, "unchanged", ""))
+}
+
+func TestAWithdrawalOfTheSameSecondWinsWhenItWasToldInWholeSeconds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		grant, withdrawal time.Duration
+		kept              bool
+	}{
+		"within the second":      {700 * time.Millisecond, 0, false},
+		"at its end":             {time.Second - time.Microsecond, 0, false},
+		"a second later":         {time.Second, 0, true},
+		"within the millisecond": {300*time.Millisecond + 7*time.Microsecond, 300 * time.Millisecond, false},
+		"a millisecond later":    {301 * time.Millisecond, 300 * time.Millisecond, true},
+		"to the microsecond":     {300*time.Millisecond + 8*time.Microsecond, 300*time.Millisecond + 7*time.Microsecond, true},
+	} {
+		granted, withdrawn := decision{"email", true, start.Add(c.grant)}, decision{"email", false, start.Add(c.withdrawal)}
+		p := Defaults(ada, catalogue)
+		one := hear(t, hear(t, p, granted.change(t), granted.at), withdrawn.change(t), withdrawn.at)
+		other := hear(t, hear(t, p, withdrawn.change(t), withdrawn.at), granted.change(t), granted.at)
+		require.Equal(t, c.kept, holds(one, "email"), name)
+		require.Equal(t, c.kept, holds(other, "email"), name)
+	}
+}
+
+// Registering says where a device is, and not again that it is to be notified.
+func TestRegisteringAgainIsNoLaterDecision(t *testing.T) {
+	t.Parallel()
+	register := func(p Preferences, at time.Duration, token string) Preferences {
+		next, err := p.Apply(register(t, "phone", token, Granted), start.Add(at), FromApp)
+		require.NoError(t, err)
+		return next
+	}
+	off, err := SwitchDevice("phone", new(false), nil)
+	require.NoError(t, err)
+	p := register(register(Defaults(ada, catalogue), 0, "token-1"), 2*time.Minute, "token-1")
+	_, err = p.Later(off, start.Add(-time.Minute))
+	require.ErrorIs(t, err, fault.New(fault.Conflict, "superseded", ""), "that was before it was registered")
+	p = hear(t, p, off, start.Add(time.Minute))
+	dev, _ := p.Device("phone")
+	require.False(t, dev.Enabled)
 }
 
 func TestOnlyWhatIsLaterIsTaken(t *testing.T) {

@@ -21,6 +21,7 @@ type Device struct {
 	Channels     map[ChannelKey]bool `json:"channels,omitempty"` // only those switched at least once
 	TokenAt      time.Time           `json:"token_at,omitzero"`  // when the token was last claimed; of two customers the later one has it
 	RegisteredAt time.Time           `json:"registered_at"`
+	SwitchedAt   time.Time           `json:"switched_at,omitzero"` // when it was decided whether it is enabled; zero in what was stored before this was kept
 	UpdatedAt    time.Time           `json:"updated_at"`
 }
 

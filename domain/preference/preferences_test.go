@@ -209,7 +209,7 @@ func TestRegisteringDevices(t *testing.T) {
 		d, known := must(p.Apply(refresh, later, FromApp)).Device("phone")
 		require.True(t, known)
 		require.Equal(t, Device{ID: "phone", Platform: Android, Token: "token-2", Permission: Denied, AppVersion: "5", Locale: "de",
-			Enabled: false, Channels: map[ChannelKey]bool{news: false}, TokenAt: later, RegisteredAt: start, UpdatedAt: later}, d)
+			Enabled: false, Channels: map[ChannelKey]bool{news: false}, TokenAt: later, RegisteredAt: start, SwitchedAt: start, UpdatedAt: later}, d)
 	})
 	t.Run("a token is held by one device", func(t *testing.T) {
 		t.Parallel()

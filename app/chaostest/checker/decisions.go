@@ -120,7 +120,7 @@ func (k *check) laterWins(p *person) {
 			if o.told.at.IsZero() {
 				at = before // it cannot be told which is the later
 			}
-			if was.value != value && (at.Before(before) || at.Equal(before) && !off(value)) {
+			if made, held := asLate(value, at), asLate(was.value, before); was.value != value && (made.Before(held) || made.Equal(held) && !off(value)) {
 				k.violated(RuleLater, p.id, fmt.Sprintf("%s stays %v, decided at %s", path, was.value, before.Format(time.RFC3339Nano)),
 					fmt.Sprintf("%s makes it %v, decided at %s", o.id, value, at.Format(time.RFC3339Nano)), was.by.first, o.first)
 			}
@@ -169,7 +169,21 @@ func (p *person) answersFor(o *operation, t *told, path string, at time.Time, ec
 	case off(t.items[path]) && (o.superseded() || !o.applied() && !o.operator && o.kind == "grant"):
 		return false // what was taken back is no decision that a withdrawal could be left out for
 	}
-	return !o.requested.decided().Before(at)
+	return !asLate(o.requested.After[path], o.requested.decided()).Before(asLate(t.items[path], at))
+}
+
+// asLate is when something was decided at the latest: what is told in whole seconds or milliseconds was decided in that time, and
+// where the order is in doubt the withdrawal wins.
+func asLate(value any, at time.Time) time.Time {
+	switch {
+	case !off(value) || at.IsZero():
+		return at
+	case at.Nanosecond() == 0:
+		return at.Add(time.Second - time.Microsecond)
+	case at.Nanosecond()%int(time.Millisecond) == 0:
+		return at.Add(time.Millisecond - time.Microsecond)
+	}
+	return at
 }
 
 // wasOff tells that by all that was decided before, and went through, it was off already.
@@ -181,7 +195,7 @@ func (p *person) wasOff(path string, t *told) bool {
 		if e.Event != "applied" || o == nil || !names || o.requested.At.After(t.call.Answered.Add(sameClock)) {
 			continue
 		}
-		if t.at.IsZero() || !o.requested.decided().After(t.at) {
+		if t.at.IsZero() || !asLate(value, o.requested.decided()).After(asLate(t.items[path], t.at)) {
 			is = off(value)
 		}
 	}

@@ -142,6 +142,11 @@ func TestWhatWasToldIsJudged(t *testing.T) {
 		"a grant of the same time": {RuleLater, func(_ *testing.T, s *story, at time.Time) {
 			s.makes(s.news("e0", true, at, `"outcome":"accepted","operation":"op-old"`), "op-old", 6, 6, "external", true, at)
 		}},
+		"a grant of the same second": {RuleLater, func(_ *testing.T, s *story, at time.Time) {
+			s.edit("ada", 8, func(e map[string]any) { e["decided_at"] = at.Truncate(time.Second).Format(time.RFC3339Nano) })
+			s.makes(s.news("e0", true, at.Truncate(time.Second).Add(900*time.Millisecond+7*time.Microsecond), `"outcome":"accepted","operation":"op-old"`), "op-old", 6, 6, "external", true,
+				at.Truncate(time.Second).Add(900*time.Millisecond+7*time.Microsecond))
+		}},
 		"still sent": {RuleHold, func(t *testing.T, s *story, _ time.Time) {
 			s.call("ada", "GET", "/v1/preferences/push", "", 200, adasPush)
 		}},
