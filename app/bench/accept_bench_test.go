@@ -146,6 +146,8 @@ func (t transaction) replay(b *testing.B, url string, connections int, people *p
 				switch arg {
 				case t.customer:
 					arg = customer
+				case chainOf(t.customer):
+					arg = chainOf(customer)
 				case t.operation:
 					arg = operation
 				}

@@ -67,11 +67,14 @@ func dataKeys(b *testing.B, prefix string) [][]byte {
 	out := make([][]byte, enough)
 	for i := range out {
 		var err error
-		out[i], err = ring.Wrap(fmt.Sprint("ch_", prefix, i+1), consent.Key{1})
+		out[i], err = ring.Wrap(chainOf(fmt.Sprint(prefix, i+1)), consent.Key{1})
 		require.NoError(b, err)
 	}
 	return out
 }
+
+// chainOf is the name of somebody's chain.
+func chainOf(customer string) string { return "ch_" + customer }
 
 func ledgerKeys(b *testing.B) *keyring.Ring {
 	b.Helper()
