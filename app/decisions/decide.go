@@ -89,7 +89,7 @@ func (s *Service) decidePart(ctx context.Context, e event, part preference.Part,
 	default:
 		return became{outcome: ports.DecisionIgnored, reason: part.Why}, nil
 	}
-	if part.Says != "" && preference.IsEcho(part.Item, part.Says, e.told.At, s.Now(), e.written) {
+	if part.Says != "" && expected.Echoes(part.Item, part.Says, e.told.At, s.Now(), e.origin, e.written) {
 		// Where it is one the origin holds something else by now, and saying so again does no harm; where it is none after
 		// all, it must not go on to send.
 		return became{outcome: ports.DecisionEcho}, s.putRight(ctx, e, part, expected, causeEcho, preference.Withdrawal)

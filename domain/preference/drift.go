@@ -34,6 +34,9 @@ func (p Preferences) Drift(t Target, held Holding) []Drift {
 	if p.version == 0 {
 		return nil // a person that we have not heard of
 	}
+	if len(held) == 0 && !p.spokenOf(t) {
+		return nil // nor has the target, which sends them nothing
+	}
 	var out []Drift
 	for i, ours := range shall {
 		if theirs := held.State(i); theirs != ours {
@@ -49,6 +52,13 @@ func (p Preferences) Drift(t Target, held Holding) []Drift {
 	}
 	slices.SortFunc(out, func(a, b Drift) int { return byItem(a.Item, b.Item) })
 	return out
+}
+
+// spokenOf reports that something was ever chosen, or registered, of which the target is told.
+func (p Preferences) spokenOf(t Target) bool {
+	choices := slices.Collect(maps.Values(p.channels))
+	return t != Push || len(p.devices) > 0 || !p.quiet.IsNone() || !p.quiet.At.IsZero() || !p.push.At.IsZero() ||
+		slices.ContainsFunc(choices, func(c Choice) bool { return !c.At.IsZero() })
 }
 
 func (p Preferences) remedy(t Target, i Item, ours, theirs State) Remedy {

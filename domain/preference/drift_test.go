@@ -61,6 +61,21 @@ func TestDriftAndItsRemedies(t *testing.T) {
 	require.Empty(t, Defaults(ada, catalogue).Drift(CRM, Holding{email: On}), "a person that we have not heard of")
 }
 
+// Who has only ever spoken of e-mail is not known to the push provider, which sends them nothing then.
+func TestATargetThatWasNeverToldOfAPersonHasNotDrifted(t *testing.T) {
+	t.Parallel()
+	subscribed := after(t, Defaults(ada, catalogue), setEmail(t, Subscribed))
+	require.Empty(t, subscribed.Drift(Push, Holding{}))
+	require.NotEmpty(t, subscribed.Drift(Push, Holding{{ChannelItem, string(promotions)}: On}), "it has heard of them elsewhere")
+	require.NotEmpty(t, subscribed.Drift(Push, Holding{{DeviceItem, "stray"}: On}))
+	require.NotEmpty(t, subscribed.Drift(CRM, Holding{}))
+	chosen, err := subscribed.Apply(switchPush(t, nil, map[ChannelKey]bool{promotions: true}), start, FromCRM)
+	require.NoError(t, err)
+	require.NotEmpty(t, chosen.Drift(Push, Holding{}), "it was told, and has lost them")
+	require.NotEmpty(t, after(t, chosen, switchPush(t, nil, map[ChannelKey]bool{promotions: false})).Drift(Push, Holding{}), "chosen back to what it was")
+	require.NotEmpty(t, after(t, subscribed, register(t, "phone", "token-1", Denied)).Drift(Push, Holding{}))
+}
+
 // Whatever a target holds: once the remedies have been carried out, nobody is sent anything that either side has ruled out,
 // the target holds what we do, and a second round finds nothing.
 func TestTheRemediesEndEveryDriftAndNeverSendMore(t *testing.T) {

@@ -212,6 +212,48 @@ func IsEcho(i Item, says State, at, now time.Time, written []Written) bool {
 	})
 }
 
+// Echoes reports that the origin only repeats what we have written there, like IsEcho. What the person has switched on there
+// since then, and switches off again, is no repeat: whatever the clocks say, the origin holds it off.
+func (p Preferences) Echoes(i Item, says State, at, now time.Time, origin Target, written []Written) bool {
+	if on := p.switchedOnAt(i, origin); says == Off && !on.IsZero() {
+		written = slices.DeleteFunc(slices.Clone(written), func(w Written) bool { return !w.Until.IsZero() && w.Until.Before(on) })
+	}
+	return IsEcho(i, says, at, now, written)
+}
+
+// switchedOnAt is when the person has last switched the item on at the origin, where it is that what holds; else zero.
+func (p Preferences) switchedOnAt(i Item, origin Target) (at time.Time) {
+	look := func(on bool, source Source, when time.Time) {
+		if on && source.Origin() == origin && when.After(at) {
+			at = when
+		}
+	}
+	email := func() { look(p.email.Status == Subscribed, p.email.Source, p.email.At) }
+	channel := func(key ChannelKey) {
+		ch := p.Channel(key)
+		look(ch.Enabled, ch.Source, ch.At)
+	}
+	switch i.Kind {
+	case EmailItem:
+		email()
+	case PushItem:
+		look(p.push.Enabled, p.push.Source, p.push.At)
+	case ChannelItem:
+		channel(ChannelKey(i.Key))
+	case PurposeItem:
+		if string(p.catalogue.emailPurpose) == i.Key {
+			email()
+		}
+		for _, ch := range p.catalogue.channels {
+			if string(ch.Purpose) == i.Key {
+				channel(ch.Key)
+			}
+		}
+	default:
+	}
+	return at
+}
+
 // Disagrees reports that a target which holds what it says holds something else than it shall, and of which kind it is to
 // put that right: a Withdrawal where it would send and must not.
 func (p Preferences) Disagrees(t Target, i Item, says State) (Kind, bool) {

@@ -149,11 +149,29 @@ func (k *check) heard(p *person, t *told, a outcome) {
 		if off(t.items[path]) && p.wasOff(path, t) {
 			continue // there was nothing to withdraw from
 		}
-		if !slices.ContainsFunc(p.order, func(o *operation) bool { return p.answersFor(o, t, path, at, a.Outcome == "echo") }) {
+		echo := a.Outcome == "echo" || a.Outcome == "duplicate" && p.repeatsAnEcho(t)
+		if !slices.ContainsFunc(p.order, func(o *operation) bool { return p.answersFor(o, t, path, at, echo) }) {
 			k.violated(RuleHeard, p.id, fmt.Sprintf("%s is %v as of %s, or a later decision", path, t.items[path], at.UTC().Format(time.RFC3339Nano)),
 				"the ledger has neither", p.deliveries(t)...)
 		}
 	}
+}
+
+// repeatsAnEcho tells that another delivery of the event was answered with echo, or may have been. Only what a target tells can be
+// one.
+func (p *person) repeatsAnEcho(t *told) bool {
+	if t.source == "external" {
+		return false
+	}
+	others := 0
+	for _, c := range p.deliveries(t) {
+		if a, answered := (&told{call: c}).answer(); answered && a.Outcome == "echo" {
+			return true
+		} else if answered && a.Outcome != "duplicate" {
+			others++
+		}
+	}
+	return others == 0
 }
 
 // answersFor tells that the operation is what was told of a path, or is a reason why nothing had to be made of it.
@@ -217,6 +235,21 @@ func (o *operation) mayEcho(t *told) bool {
 	}
 	doubt += 2 * sameClock
 	return o.source != t.source && !at.Before(o.requested.At.Add(-doubt)) && (o.end == nil || !at.After(o.end.At.Add(doubt)))
+}
+
+// overtaken tells that a part of the operation, which was told of, did not count any more when its turn came: what lets us send
+// was decided later, and went through meanwhile.
+func (p *person) overtaken(o *operation, path string) bool {
+	value, is := o.end.After[path]
+	want := o.told.items[path]
+	if !is || !off(want) || off(value) || o.end.Before[path] != value {
+		return false
+	}
+	return slices.ContainsFunc(p.order, func(other *operation) bool {
+		held, names := other.requested.After[path]
+		return other != o && names && !off(held) && other.applied() && other.end.Seq < o.end.Seq &&
+			(o.told.at.IsZero() || other.requested.decided().After(asLate(want, o.told.at)))
+	})
 }
 
 // superseded tells a decision made elsewhere that did not count any more when its turn came: what was under way when it was heard,

@@ -105,8 +105,8 @@ func (k *check) saysAsAsked(p *person, o *operation) {
 	}
 	for path, want := range o.asked.facts() {
 		got, is := o.end.After[path]
-		if is && o.told != nil && off(want) && o.end.Before[path] == got {
-			continue // what was decided later has gone through meanwhile
+		if o.told != nil && p.overtaken(o, path) {
+			continue
 		}
 		if !is || got != want {
 			k.violated(RuleAsked, p.id, fmt.Sprintf("%s is applied as asked: %s %v", o.id, path, want), fmt.Sprintf("the ledger says %v", got), o.first)

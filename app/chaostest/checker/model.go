@@ -238,7 +238,9 @@ func (k *check) replay(p *person) {
 			continue
 		}
 		now = now.clone()
-		if o.asked != nil {
+		if o.told != nil {
+			now.apply(o.told.asks(p.counts(o)))
+		} else if o.asked != nil {
 			now.apply(o.asked)
 		} else {
 			now.applyFacts(e.After)
@@ -247,6 +249,13 @@ func (k *check) replay(p *person) {
 		p.states[e.Version] = now
 	}
 	p.last = now
+}
+
+// counts is what was told of with the operation, and counted when its turn came.
+func (p *person) counts(o *operation) map[string]any {
+	after := maps.Clone(o.requested.After)
+	maps.DeleteFunc(after, func(path string, _ any) bool { return p.overtaken(o, path) })
+	return after
 }
 
 // agreement: API, CRM, push provider and CMP hold what all the changes applied have made.

@@ -203,6 +203,59 @@ func TestADecisionTakenForAnEcho(t *testing.T) {
 	}
 }
 
+// A repeat of an echo is found to be one; what was worked on otherwise, and has left nothing, was lost.
+func TestARepeatOfAnEcho(t *testing.T) {
+	t.Parallel()
+	for first, broken := range map[string][]string{"echo": {}, "": {}, "superseded": {RuleHeard}} {
+		s := phoneAndNews(t)
+		s.final.Groups = map[string]string{"news": "g-news"}
+		for _, outcome := range []string{first, "duplicate"} {
+			c := s.tell("braze", "e9", fmt.Sprintf(`{"id":"e9","event_type":"users.behaviors.subscriptiongroup.StateChange","external_user_id":"ada","subscription_group_id":"g-news","subscription_status":"Subscribed","time":%d}`,
+				s.now.Add(5*time.Second).Unix()), `"outcome":"`+outcome+`"`)
+			if outcome == "" {
+				c.Status, c.Answer = 0, nil
+			}
+			c.Invoked, c.Answered = s.later(5*time.Second), s.later(time.Second)
+		}
+		require.Equal(t, broken, s.judged().broken(), first)
+	}
+}
+
+// A withdrawal that is heard while a later grant is under way counts in what that grant does not speak of.
+func TestADecisionOfWhichAPartWasOvertaken(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		later time.Duration // from the withdrawal to the grant
+		rule  string
+	}{"a later grant": {time.Second, ""}, "an earlier one": {-time.Second, RuleAsked}} {
+		s, decided := newsOff(t)
+		at := decided.Add(2 * time.Minute)
+		c := s.news("e5", true, at.Add(tc.later), `"outcome":"accepted","operation":"op-grant"`)
+		d := s.tell("generic", "e6", fmt.Sprintf(`{"type":"preferences.decision","data":{"customer":"ada","decided_at":%q,"push":{"enabled":false},"channels":{"news":{"enabled":false}}}}`,
+			at.Format(time.RFC3339Nano)), `"outcome":"accepted","operation":"op-both"`)
+		c.Invoked, c.Answered, d.Invoked, d.Answered = s.later(2*time.Minute), s.later(time.Second), s.later(time.Second), s.later(time.Second)
+		s.makes(c, "op-grant", 6, 6, "external", true, at.Add(tc.later))
+		s.makes(d, "op-both", 7, 7, "external", false, at)
+		n := len(s.standing("ada").Ledger)
+		for i, news := range []bool{false, true} {
+			s.edit("ada", n-2+i, func(e map[string]any) {
+				e["before"] = map[string]any{"push.channels.news": true, "push.enabled": true}
+				e["after"] = map[string]any{"push.channels.news": news, "push.enabled": false}
+			})
+		}
+		st := s.standing("ada")
+		st.Preferences = json.RawMessage(strings.ReplaceAll(string(st.Preferences), `"version":5`, `"version":7`))
+		st.Preferences = replaced(t, st.Preferences, `"news":{"enabled":false}`, `"news":{"enabled":true}`)
+		r := s.judged()
+		if tc.rule == "" {
+			require.NotContains(t, r.broken(), RuleAsked, r.Told(nil))
+			require.Contains(t, r.Told(nil), "expected: push false, e-mail unsubscribed, loyalty false; news true", name)
+		} else {
+			require.Contains(t, r.broken(), tc.rule, r.Told(nil))
+		}
+	}
+}
+
 // Ada clicks in an e-mail of the CRM, which tells us: by the second, and it holds that itself.
 func TestEchoesAreSeen(t *testing.T) {
 	t.Parallel()
