@@ -25,13 +25,15 @@ func TestDriftIsPutRightOrTakenOver(t *testing.T) {
 		}
 		return id
 	}
+	stranger := customer() // to the push provider
+	require.Equal(t, 200, s.persist(t, stranger, http.MethodPatch, "/v1/preferences/email", map[string]any{"marketing": map[string]any{"status": "subscribed"}}, "Prefer", "wait=30").status)
 	drift := func(customer string, body map[string]any) { s.control(t, http.MethodPut, "/customers/"+customer, body) }
 	opened, unsubscribed, withdrawn, strayed := on(), on("news"), on("promotions"), on()
 	drift(opened, map[string]any{"crm": map[string]any{"email_marketing": "subscribed", "channels": map[string]any{"news": "subscribed"}}})
 	drift(unsubscribed, map[string]any{"crm": map[string]any{"channels": map[string]any{"news": "unsubscribed", "order_updates": "unsubscribed"}}})
 	drift(withdrawn, map[string]any{"cmp": map[string]any{"purposes": map[string]any{"push-marketing": "withdrawn"}}})
 	drift(strayed, map[string]any{"push": map[string]any{"devices": []any{map[string]any{"token": "stray-" + strayed, "enabled": true}}}})
-	a := s.asOperator(t, http.MethodPost, "/v1/reconciliations", map[string]any{"customers": []string{opened, unsubscribed, withdrawn, strayed}})
+	a := s.asOperator(t, http.MethodPost, "/v1/reconciliations", map[string]any{"customers": []string{stranger, opened, unsubscribed, withdrawn, strayed}})
 	require.Equal(t, 202, a.status, a.body)
 
 	soon := func(what string, is func() (got, want any)) {
@@ -66,4 +68,5 @@ func TestDriftIsPutRightOrTakenOver(t *testing.T) {
 	require.Equal(t, "applied", dig(last, "event"))
 	require.Equal(t, "found_by_reconciliation", dig(last, "cause"))
 	require.Equal(t, "cmp", dig(last, "origin", "source"))
+	require.Len(t, s.ledger(t, stranger), 2, "nobody is told of somebody they have nothing to do for")
 }
