@@ -62,6 +62,7 @@ func start(t *testing.T, change func(*config.Config)) *system {
 	background(t, func(ctx context.Context) error { return compose.Sandbox(ctx, cfg, quiet(t)) })
 	background(t, func(ctx context.Context) error { return compose.Serve(ctx, cfg, quiet(t)) })
 	background(t, func(ctx context.Context) error { return compose.Worker(ctx, cfg, quiet(t)) })
+	t.Cleanup(s.http.CloseIdleConnections)
 	s.awaitReady(t)
 	s.awaitWorker(t)
 	return s
@@ -81,7 +82,7 @@ func configure(t *testing.T) config.Config {
 	cfg.SandboxApplyDelay = 3 * time.Millisecond
 	cfg.GrantBudget = 12 * time.Second
 	cfg.Vendors.Timeout = 2 * time.Second
-	cfg.StopTimeout = 5 * time.Second
+	cfg.StopTimeout = 10 * time.Second // net/http takes a connection that was opened and not used yet for busy for five
 	return compose.WithSandboxVendors(cfg)
 }
 
