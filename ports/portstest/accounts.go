@@ -331,7 +331,7 @@ func devicesSurvive(t *testing.T, s Store) {
 	phone, _ := prefs.Device("phone")
 	require.Equal(t, preference.Device{ID: "phone", Platform: preference.IOS, Token: "token-1", Permission: preference.Granted,
 		AppVersion: "1.2.3", Locale: "en", Enabled: false, Channels: map[preference.ChannelKey]bool{"news": false},
-		TokenAt: Noon, RegisteredAt: Noon, UpdatedAt: Noon}, phone)
+		TokenAt: Noon, RegisteredAt: Noon, SwitchedAt: Noon, UpdatedAt: Noon}, phone)
 }
 
 func updateBySettled(t *testing.T, s Store) {
