@@ -60,6 +60,11 @@ func TestAnyChangedByteOfACheckpointIsFound(t *testing.T) {
 				_, err := v.Open(string(changed))
 				require.Error(t, err, "byte %d: %q", i, changed)
 			}
+			for _, more := range "\r\n x" {
+				changed := signed[:i] + string(more) + signed[i:]
+				_, err := v.Open(changed)
+				require.Error(t, err, "byte %d: %q", i, changed)
+			}
 		}
 	}
 }
