@@ -1,9 +1,11 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
+	"accord/domain/engagement"
 	"accord/domain/fault"
 	"accord/domain/inbox"
 	"accord/ports"
@@ -52,5 +54,9 @@ func (f *fakeMeasures) Engagement(_ context.Context, q ports.EngagementQuery) (p
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = q
-	return f.report, f.err
+	report := f.report
+	if report.By == "" { // as nobody has given one
+		report.From, report.To, report.By = q.From, q.To, cmp.Or(q.By, engagement.ByDay)
+	}
+	return report, f.err
 }

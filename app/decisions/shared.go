@@ -19,8 +19,8 @@ func sharedSecret(src ports.WebhookSource, m ports.WebhookMessage) string {
 	case strings.EqualFold(scheme, "bearer"):
 		return credentials
 	case strings.EqualFold(scheme, "basic"):
-		plain, err := base64.StdEncoding.Strict().DecodeString(credentials)
-		if err != nil {
+		plain, err := base64.StdEncoding.DecodeString(credentials)
+		if err != nil || base64.StdEncoding.EncodeToString(plain) != credentials { // written in another way
 			return ""
 		}
 		_, password, _ := strings.Cut(string(plain), ":")
