@@ -113,6 +113,7 @@ func (s *server) fail(g *gin.Context, err error) {
 		fields := make([]FieldError, len(f.Fields))
 		said := make([]string, len(f.Fields))
 		for i, x := range f.Fields {
+			x.Path = shorten(x.Path) // a member's name may be of the client's making
 			fields[i] = FieldError{Field: x.Path, Code: x.Code, Message: x.Message}
 			said[i] = strings.TrimSpace(x.Path + " " + x.Message)
 		}
