@@ -56,9 +56,8 @@ func (p Preferences) Drift(t Target, held Holding) []Drift {
 
 // spokenOf reports that something was ever chosen, or registered, of which the target is told.
 func (p Preferences) spokenOf(t Target) bool {
-	choices := slices.Collect(maps.Values(p.channels))
-	return t != Push || len(p.devices) > 0 || !p.quiet.IsNone() || !p.quiet.At.IsZero() || !p.push.At.IsZero() ||
-		slices.ContainsFunc(choices, func(c Choice) bool { return !c.At.IsZero() })
+	return t != Push || len(p.devices) > 0 || !p.quiet.At.IsZero() || !p.push.At.IsZero() ||
+		slices.ContainsFunc(p.catalogue.channels, func(ch Channel) bool { return !p.Channel(ch.Key).At.IsZero() })
 }
 
 func (p Preferences) remedy(t Target, i Item, ours, theirs State) Remedy {

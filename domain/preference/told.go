@@ -191,10 +191,10 @@ const (
 // EchoWindow is how far from the time of a decision a write can be that it echoes.
 const EchoWindow = echoOfUnknown
 
-// IsEcho reports that a target which says that it holds something since the given time (zero where it does not tell)
+// isEcho reports that a target which says that it holds something since the given time (zero where it does not tell)
 // only repeats what we have written there. An echo is no decision, however late it comes: above all not that of a grant
 // that was taken back since.
-func IsEcho(i Item, says State, at, now time.Time, written []Written) bool {
+func isEcho(i Item, says State, at, now time.Time, written []Written) bool {
 	doubt := echoOfGrant
 	if says == Off {
 		doubt = echoOfWithdrawal
@@ -212,13 +212,13 @@ func IsEcho(i Item, says State, at, now time.Time, written []Written) bool {
 	})
 }
 
-// Echoes reports that the origin only repeats what we have written there, like IsEcho. What the person has switched on there
+// Echoes reports that the origin only repeats what we have written there, like isEcho. What the person has switched on there
 // since then, and switches off again, is no repeat: whatever the clocks say, the origin holds it off.
 func (p Preferences) Echoes(i Item, says State, at, now time.Time, origin Target, written []Written) bool {
 	if on := p.switchedOnAt(i, origin); says == Off && !on.IsZero() {
 		written = slices.DeleteFunc(slices.Clone(written), func(w Written) bool { return !w.Until.IsZero() && w.Until.Before(on) })
 	}
-	return IsEcho(i, says, at, now, written)
+	return isEcho(i, says, at, now, written)
 }
 
 // switchedOnAt is when the person has last switched the item on at the origin, where it is that what holds; else zero.

@@ -140,8 +140,8 @@ func TestAnEchoIsNeverADecision(t *testing.T) {
 		}
 		now := at.Add(time.Duration(rapid.IntRange(0, 100_000).Draw(t, "late")) * time.Second)
 		for _, e := range echoes {
-			require.True(t, IsEcho(item, e.says, e.at, now, written), "%v", e)
-			require.True(t, IsEcho(item, e.says, time.Time{}, e.at.Add(14*time.Minute), written), "without a time: %v", e)
+			require.True(t, isEcho(item, e.says, e.at, now, written), "%v", e)
+			require.True(t, isEcho(item, e.says, time.Time{}, e.at.Add(14*time.Minute), written), "without a time: %v", e)
 		}
 		closed := written
 		if closed[0].Until.IsZero() {
@@ -149,8 +149,8 @@ func TestAnEchoIsNeverADecision(t *testing.T) {
 		}
 		later := at.Add(echoOfGrant + time.Second)
 		for _, says := range []State{On, Off} {
-			require.False(t, IsEcho(item, says, later, later.Add(time.Minute), closed), "a decision made there afterwards")
-			require.False(t, IsEcho(Item{ChannelItem, "offers"}, says, at, now, written), "of another item")
+			require.False(t, isEcho(item, says, later, later.Add(time.Minute), closed), "a decision made there afterwards")
+			require.False(t, isEcho(Item{ChannelItem, "offers"}, says, at, now, written), "of another item")
 		}
 	})
 }
@@ -159,7 +159,7 @@ func TestAWithdrawalWhileWeGrantIsNoEcho(t *testing.T) {
 	t.Parallel()
 	item := Item{Kind: EmailItem}
 	written := []Written{{Write: Holding{item: On}, From: toldAt, Until: toldAt.Add(time.Second)}}
-	require.False(t, IsEcho(item, Off, toldAt.Add(time.Second), toldAt.Add(2*time.Second), written))
+	require.False(t, isEcho(item, Off, toldAt.Add(time.Second), toldAt.Add(2*time.Second), written))
 	written = append(written, Written{Write: Holding{item: Off}, From: toldAt.Add(-time.Minute), Until: toldAt.Add(-59 * time.Second)})
-	require.False(t, IsEcho(item, Off, toldAt.Add(time.Second), toldAt.Add(2*time.Second), written), "we withdrew a minute before, which is long enough ago")
+	require.False(t, isEcho(item, Off, toldAt.Add(time.Second), toldAt.Add(2*time.Second), written), "we withdrew a minute before, which is long enough ago")
 }
