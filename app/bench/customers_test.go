@@ -19,6 +19,7 @@ import (
 
 	"accord/adapters/auth"
 	"accord/adapters/keyring"
+	"accord/app/config"
 	"accord/domain/consent"
 	"accord/domain/fault"
 	"accord/domain/preference"
@@ -76,9 +77,14 @@ func dataKeys(b *testing.B, prefix string) [][]byte {
 // chainOf is the name of somebody's chain.
 func chainOf(customer string) string { return "ch_" + customer }
 
+// ledgerKey opens the data keys of the people who were put into a database: name and secret as ACCORD_LEDGER_KEYS has them.
+const ledgerKey = "bench:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
 func ledgerKeys(b *testing.B) *keyring.Ring {
 	b.Helper()
-	ring, err := keyring.New(keyring.Key{ID: "bench", Secret: make([]byte, 32)})
+	keys, err := config.Config{LedgerKeys: ledgerKey}.KeysOfLedger()
+	require.NoError(b, err)
+	ring, err := keyring.New(keyring.Key{ID: keys[0].ID, Secret: keys[0].Secret})
 	require.NoError(b, err)
 	return ring
 }
@@ -190,7 +196,7 @@ func (a *api) switchPromotions(ctx context.Context, token string, on bool, prefe
 	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)
 	if err == nil && res.StatusCode == http.StatusServiceUnavailable {
-		return fault.New(fault.Unavailable, "unavailable", "answered 503")
+		return fault.New(fault.Unavailable, "unavailable", "answered 503: %s", answer)
 	}
 	if err == nil && res.StatusCode != want {
 		err = fmt.Errorf("answered %d: %s", res.StatusCode, answer)

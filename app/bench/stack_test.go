@@ -97,7 +97,7 @@ func startTemporal(b *testing.B, namespace string) *devstack.Temporal {
 func configured(b *testing.B, database, temporalAddress string) config.Config {
 	b.Helper()
 	cfg := config.Load(nil)
-	cfg.DatabaseURL, cfg.TemporalAddress = config.Secret(database), temporalAddress
+	cfg.DatabaseURL, cfg.TemporalAddress, cfg.LedgerKeys = config.Secret(database), temporalAddress, ledgerKey
 	return cfg
 }
 
