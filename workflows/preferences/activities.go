@@ -30,6 +30,8 @@ type Activities struct {
 	Now        func() time.Time
 	NewID      func() string
 	Logger     *slog.Logger
+
+	arrivals arrivals
 }
 
 // Register makes the workflows and activities known to a worker.
@@ -123,12 +125,18 @@ func (a *Activities) Commit(ctx context.Context, in OperationInput) (Settled, er
 	return out, toTemporal(a.releaseMovedToken(ctx, done))
 }
 
-// StartCompensation records why, and fences late writers off.
-func (a *Activities) StartCompensation(ctx context.Context, in ReasonInput) error {
+// StartCompensation records why, and fences late writers off; unless the change was applied by then.
+func (a *Activities) StartCompensation(ctx context.Context, in ReasonInput) (Stopped, error) {
 	ctx = ports.About(ctx, in.Operation)
-	return toTemporal(a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
+	var out Stopped
+	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
+		if out = (Stopped{}); op.Status == preference.Applied {
+			out = Stopped{Applied: true, Next: nextID(acc, in.Run)}
+			return nil
+		}
 		return acc.StartCompensation(op, in.reason(), a.Now())
-	}))
+	})
+	return out, toTemporal(err)
 }
 
 // FinishCompensation ends the operation and hands the turn on.

@@ -50,7 +50,8 @@ func TestAFirstAttemptThatFailsKeepsTheDoubtThatALostRunHasLeft(t *testing.T) {
 		steps.EXPECT().MarkStep(gomock.Any(), "op", preference.CRM, ports.TargetApplying, "", true),
 		steps.EXPECT().MarkStep(gomock.Any(), "op", preference.CRM, ports.TargetPending, "server_error", false),
 	)
-	require.ErrorIs(t, a.reachOnce(t.Context(), TargetInput{"op", preference.CRM}, true), error(down))
+	_, err := a.reachOnce(t.Context(), TargetInput{Operation: "op", Target: preference.CRM}, true)
+	require.ErrorIs(t, err, error(down))
 }
 
 func TestAFirstAttemptThatFailsWithNothingLeftBehindIsWithoutDoubt(t *testing.T) {
@@ -59,7 +60,8 @@ func TestAFirstAttemptThatFailsWithNothingLeftBehindIsWithoutDoubt(t *testing.T)
 	crm.EXPECT().Read(gomock.Any(), gomock.Any()).Return(nil, down)
 	steps.EXPECT().Step(gomock.Any(), "op", preference.CRM).Return(preference.Operation{ID: "op"}, nil, nil)
 	steps.EXPECT().MarkStep(gomock.Any(), "op", preference.CRM, ports.TargetPending, "server_error", false)
-	require.ErrorIs(t, a.reachOnce(t.Context(), TargetInput{"op", preference.CRM}, true), error(down))
+	_, err := a.reachOnce(t.Context(), TargetInput{Operation: "op", Target: preference.CRM}, true)
+	require.ErrorIs(t, err, error(down))
 }
 
 // While it cannot be told whether there is a step, nothing is said about it.
@@ -68,7 +70,8 @@ func TestAFailureIsNotRecordedOverAStepThatCanNotBeRead(t *testing.T) {
 	a, steps, crm := attemptRig(t)
 	crm.EXPECT().Read(gomock.Any(), gomock.Any()).Return(nil, down)
 	steps.EXPECT().Step(gomock.Any(), "op", preference.CRM).Return(preference.Operation{}, nil, fault.New(fault.Unavailable, "unavailable", "down"))
-	require.ErrorIs(t, a.reachOnce(t.Context(), TargetInput{"op", preference.CRM}, true), error(down))
+	_, err := a.reachOnce(t.Context(), TargetInput{Operation: "op", Target: preference.CRM}, true)
+	require.ErrorIs(t, err, error(down))
 }
 
 // What the lost attempt was going to write is what is written, and it counts as maybe done before that.
@@ -86,7 +89,8 @@ func TestAFirstAttemptTakesUpTheStepThatALostRunHasLeft(t *testing.T) {
 		}),
 		crm.EXPECT().Read(gomock.Any(), gomock.Any()).Return(want, nil),
 	)
-	require.NoError(t, a.reachOnce(t.Context(), TargetInput{"op", preference.CRM}, true))
+	_, err := a.reachOnce(t.Context(), TargetInput{Operation: "op", Target: preference.CRM}, true)
+	require.NoError(t, err)
 }
 
 // Closed as never started, just before the first step: nothing is written.
@@ -96,5 +100,6 @@ func TestAStepThatIsRefusedWritesNothing(t *testing.T) {
 	crm.EXPECT().Read(gomock.Any(), gomock.Any()).Return(preference.Holding{}, nil)
 	refusal := fault.New(fault.Conflict, notRunning, "the operation is not running any more")
 	steps.EXPECT().StartStep(gomock.Any(), "op", gomock.Any()).Return(ports.TargetStep{}, false, refusal)
-	require.ErrorIs(t, a.reachOnce(t.Context(), TargetInput{"op", preference.CRM}, true), refusal)
+	_, err := a.reachOnce(t.Context(), TargetInput{Operation: "op", Target: preference.CRM}, true)
+	require.ErrorIs(t, err, refusal)
 }

@@ -66,5 +66,6 @@ func TestOnlyTheFirstReadingOfThePushProviderPrunes(t *testing.T) {
 	held := preference.Holding{deviceItem("dead"): preference.Unregistered}
 	crm.EXPECT().Read(gomock.Any(), gomock.Any()).Return(held, nil)
 	steps.EXPECT().StartStep(gomock.Any(), "op", gomock.Any()).Return(ports.TargetStep{Target: preference.CRM}, true, nil)
-	require.NoError(t, a.reachOnce(t.Context(), TargetInput{"op", preference.CRM}, true)) // Accounts is nil: nothing may be asked of it
+	_, err := a.reachOnce(t.Context(), TargetInput{Operation: "op", Target: preference.CRM}, true) // Accounts is nil: nothing may be asked of it
+	require.NoError(t, err)
 }

@@ -17,17 +17,18 @@ type attempt struct {
 	failure *ReasonInput // first reason to take everything back
 	broken  error        // the run itself can't go on
 	instead *Plan        // what there is to do, when it turns out that it is not to reach the targets
+	applied *Reached     // committed with the last target; nothing else matters then
 
 	parked    int // targets that wait for the operator
 	decided   int // decisions taken so far
 	abandoned bool
 }
 
-// reachAll reaches every target at once. It answers nil when each has the change, the first failure when it must be
+// reachAll reaches every target at once. Each has the change when nothing else is said; there is a failure when it must be
 // taken back. A grant fails with its first target; a withdrawal only by an operator's decision: a target that refuses
 // it is parked, while the others go on. A run that goes by the plan it was started with may learn from its first failure
 // that there is something else to do instead.
-func (r *run) reachAll(plan Plan) (failure *ReasonInput, instead *Plan, err error) {
+func (r *run) reachAll(plan Plan) *attempt {
 	ctx, stop := workflow.WithCancel(r.ctx)
 	defer stop()
 	a := &attempt{run: r, plan: plan, stop: stop}
@@ -47,10 +48,10 @@ func (r *run) reachAll(plan Plan) (failure *ReasonInput, instead *Plan, err erro
 	}
 	wg.Wait(r.ctx)
 	finished = true
-	if a.failure != nil && a.broken == nil {
+	if a.failure != nil && a.broken == nil && a.applied == nil {
 		a.stillOurs(r.ctx) // cancelled before anything has failed
 	}
-	return a.failure, a.instead, a.broken
+	return a
 }
 
 // stillOurs asks what has become of the operation, if that was never done: it may have been closed as never started when the
@@ -79,8 +80,11 @@ func (a *attempt) stillOurs(ctx workflow.Context) bool {
 func (a *attempt) drive(ctx workflow.Context, t preference.Target) {
 	for {
 		a.run.note(a.plan, t, "reaching")
-		err := reach(ctx, a.plan, t)
+		out, err := reach(ctx, a.plan, TargetInput{a.plan.Operation, t, a.run.number})
 		if err == nil {
+			if out.Committed {
+				a.applied = &out
+			}
 			a.run.note(a.plan, t, "has it")
 			return
 		}

@@ -50,18 +50,32 @@ const (
 	doNothing = "nothing" // the turn is another run's
 )
 
-// TargetInput names one operation at one target.
+// TargetInput names one operation at one target, and the run that reaches it: none where it is put back.
 type TargetInput struct {
 	Operation string            `json:"operation"`
 	Target    preference.Target `json:"target"`
+	Run       int64             `json:"run,omitempty"`
+}
+
+// Reached tells whether the change was committed with this target, and with which operation the run goes on then.
+type Reached struct {
+	Committed bool   `json:"committed,omitempty"`
+	Next      string `json:"next,omitempty"`
 }
 
 // ReasonInput says why an operation is parked or compensated. Detail is a code or an HTTP status, never a body.
 type ReasonInput struct {
 	Operation string            `json:"operation"`
+	Run       int64             `json:"run,omitempty"`
 	Code      string            `json:"code"`
 	Target    preference.Target `json:"target,omitempty"`
 	Detail    string            `json:"detail,omitempty"`
+}
+
+// Stopped tells that an operation was applied before it could be stopped, and with which one the run goes on then.
+type Stopped struct {
+	Applied bool   `json:"applied,omitempty"`
+	Next    string `json:"next,omitempty"`
 }
 
 // FinishInput ends a compensation. Left lists what was not put back, as "target:kind".
@@ -108,9 +122,8 @@ func commit(ctx workflow.Context, in OperationInput) (Settled, error) {
 	return local[Settled](ctx, commitActivity, "every target has it", in)
 }
 
-func startCompensation(ctx workflow.Context, in ReasonInput) error {
-	_, err := local[struct{}](ctx, startUndoActivity, "record why, let nobody write any more", in)
-	return err
+func startCompensation(ctx workflow.Context, in ReasonInput) (Stopped, error) {
+	return local[Stopped](ctx, startUndoActivity, "record why, let nobody write any more", in)
 }
 
 func finishCompensation(ctx workflow.Context, in FinishInput) (Settled, error) {
@@ -135,13 +148,14 @@ const (
 )
 
 // reach applies the operation at one target. A grant has until its deadline, a withdrawal has for ever.
-func reach(ctx workflow.Context, p Plan, t preference.Target) error {
+func reach(ctx workflow.Context, p Plan, in TargetInput) (Reached, error) {
+	var out Reached
 	opts := workflow.ActivityOptions{
 		StartToCloseTimeout: attemptLimit,
 		HeartbeatTimeout:    heartbeatLimit,
 		// An attempt under way may still write: compensation must not overtake it.
 		WaitForCancellation: true,
-		Summary:             fmt.Sprintf("%s: %s", t, p.Summary),
+		Summary:             fmt.Sprintf("%s: %s", in.Target, p.Summary),
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 200 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
 	}
 	if p.Kind == preference.Grant {
@@ -149,7 +163,7 @@ func reach(ctx workflow.Context, p Plan, t preference.Target) error {
 		opts.ScheduleToCloseTimeout = max(p.Deadline.Sub(workflow.Now(ctx)), time.Second)
 	}
 	ctx = workflow.WithActivityOptions(ctx, opts)
-	return workflow.ExecuteActivity(ctx, reachActivity, TargetInput{p.Operation, t}).Get(ctx, nil)
+	return out, workflow.ExecuteActivity(ctx, reachActivity, in).Get(ctx, &out)
 }
 
 // undo puts one target back. It has no limit, because leaving it half done is not an outcome.
@@ -161,5 +175,5 @@ func undo(ctx workflow.Context, p Plan, t preference.Target) (UndoResult, error)
 		Summary:             fmt.Sprintf("%s: put back", t),
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 1.6, MaximumInterval: 10 * time.Minute},
 	})
-	return out, workflow.ExecuteActivity(ctx, undoActivity, TargetInput{p.Operation, t}).Get(ctx, &out)
+	return out, workflow.ExecuteActivity(ctx, undoActivity, TargetInput{Operation: p.Operation, Target: t}).Get(ctx, &out)
 }

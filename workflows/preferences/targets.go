@@ -15,53 +15,62 @@ import (
 // Reach makes one target hold what the operation says. The first attempt looks at what the target holds and stores
 // that, with what it is going to write, before it writes; every later attempt goes by what was stored. An attempt that
 // finds the target holding it all writes nothing, so a lost answer costs no second write.
-func (a *Activities) Reach(ctx context.Context, in TargetInput) error {
+//
+// The attempt that reaches the last target commits. One that finds the change applied has been here before.
+func (a *Activities) Reach(ctx context.Context, in TargetInput) (Reached, error) {
 	ctx = ports.About(ctx, in.Operation)
 	first := activity.GetInfo(ctx).Attempt == 1
-	return toTemporal(underLease(ctx, func(ctx context.Context) error { return a.reachOnce(ctx, in, first) }))
+	a.arrivals.leave(in)
+	var out Reached
+	err := underLease(ctx, func(ctx context.Context) error {
+		op, err := a.reachOnce(ctx, in, first)
+		if err == nil {
+			out = a.commitAsLast(ctx, in, op)
+		}
+		return err
+	})
+	return out, toTemporal(err)
 }
 
-// reachOnce is one attempt, with what it has come to recorded. The first one finds no step, nearly always, and does not
-// look for it before it has one to store.
-func (a *Activities) reachOnce(ctx context.Context, in TargetInput, first bool) error {
-	var op preference.Operation
+// reachOnce is one attempt, with what it has come to recorded; op is as it was before. The first one finds no step, nearly
+// always, and does not look for it before it has one to store.
+func (a *Activities) reachOnce(ctx context.Context, in TargetInput, first bool) (op preference.Operation, err error) {
 	var step *ports.TargetStep
-	var err error
 	if first {
 		op, err = a.Steps.Begun(ctx, in.Operation)
 	} else {
 		op, step, err = a.Steps.Step(ctx, in.Operation, in.Target)
 	}
-	if err != nil {
-		return err
+	if err != nil || op.Status == preference.Applied {
+		return op, err
 	}
 	if op.Status != preference.Running && op.Status != preference.NeedsAttention {
-		return fault.New(fault.Conflict, notRunning, "the operation is %s", op.Status)
+		return op, fault.New(fault.Conflict, notRunning, "the operation is %s", op.Status)
 	}
 	if step != nil {
 		if err := a.takeUp(ctx, op, step); err != nil {
-			return err
+			return op, err
 		}
 	}
 	wrote, err := a.reach(ctx, op, &step, in.Target)
 	if err == nil {
-		return nil
+		return op, nil
 	}
 	if t, is := ports.AsTargetError(err); is {
 		if step == nil && first {
 			// A run that was lost may have left a step. Whether it has done something must be recorded before this
 			// failure, which has not.
 			if _, step, stepErr := a.Steps.Step(ctx, in.Operation, in.Target); stepErr != nil {
-				return err // not recorded; the next attempt looks
+				return op, err // not recorded; the next attempt looks
 			} else if step != nil && a.takeUp(ctx, op, step) != nil {
-				return err
+				return op, err
 			}
 		}
 		a.noteFailure(ctx, op.ID, t, wrote)
 	} else if _, known := fault.As(err); !known && ctx.Err() == nil {
 		a.Logger.ErrorContext(ctx, "reaching a target failed", "operation", op.ID, "target", in.Target, "error", err)
 	}
-	return err
+	return op, err
 }
 
 // notRunning is the code of what an operation refuses that is settled, or being taken back.

@@ -133,28 +133,39 @@ func (r *run) awaitDecision(ctx workflow.Context, plan Plan) (preference.Decisio
 
 // forward reaches every target, then commits; or takes everything back.
 func (r *run) forward(plan Plan) (string, error) {
-	failure, instead, err := r.reachAll(plan)
-	if err != nil {
-		return "", err
-	}
-	if instead != nil {
-		return r.follow(*instead)
-	}
-	if failure != nil {
-		return r.giveUp(plan, *failure)
+	a := r.reachAll(plan)
+	switch {
+	case a.applied != nil:
+		return r.applied(plan, a.applied.Next)
+	case a.broken != nil:
+		return "", a.broken
+	case a.instead != nil:
+		return r.follow(*a.instead)
+	case a.failure != nil:
+		return r.giveUp(plan, *a.failure)
 	}
 	done, err := commit(r.ctx, r.input(plan.Operation))
 	if err != nil {
 		return "", err
 	}
-	r.ended(plan, OutcomeApplied, ReasonInput{})
-	return done.Next, r.show(plan, OutcomeApplied)
+	return r.applied(plan, done.Next)
 }
 
-// giveUp records why, which also stops late writers, and compensates.
+// applied shows it, and goes on with the next operation.
+func (r *run) applied(plan Plan, next string) (string, error) {
+	r.ended(plan, OutcomeApplied, ReasonInput{})
+	return next, r.show(plan, OutcomeApplied)
+}
+
+// giveUp records why, which also stops late writers, and compensates; unless the last target had it just before.
 func (r *run) giveUp(plan Plan, why ReasonInput) (string, error) {
-	if err := startCompensation(r.ctx, why); err != nil {
+	why.Run = r.number
+	stopped, err := startCompensation(r.ctx, why)
+	if err != nil {
 		return "", err
+	}
+	if stopped.Applied {
+		return r.applied(plan, stopped.Next)
 	}
 	return r.compensate(plan, why)
 }

@@ -28,6 +28,8 @@ type script struct {
 	undo     func(op string, t preference.Target) ([]string, error)
 	decision func() preference.Decision
 	left     []string
+	last     func(op string, t preference.Target) preferences.Reached // what reaching a target comes to
+	stopped  preferences.Stopped                                      // what stopping an operation comes to
 }
 
 func (s *script) note(call string) {
@@ -66,12 +68,15 @@ func (s *script) env(t *testing.T) *testsuite.TestWorkflowEnvironment {
 		s.note("begin " + in.Operation)
 		return s.plans[in.Operation], nil
 	})
-	register("preferences.Reach", func(ctx context.Context, in preferences.TargetInput) error {
+	register("preferences.Reach", func(ctx context.Context, in preferences.TargetInput) (out preferences.Reached, err error) {
 		s.note("reach " + string(in.Target))
-		if s.reach == nil {
-			return nil
+		if s.reach != nil {
+			err = s.reach(in.Operation, in.Target, int(activity.GetInfo(ctx).Attempt))
 		}
-		return s.reach(in.Operation, in.Target, int(activity.GetInfo(ctx).Attempt))
+		if s.last != nil && err == nil {
+			out = s.last(in.Operation, in.Target)
+		}
+		return out, err
 	})
 	register("preferences.Undo", func(_ context.Context, in preferences.TargetInput) (preferences.UndoResult, error) {
 		s.note("undo " + string(in.Target))
@@ -85,9 +90,9 @@ func (s *script) env(t *testing.T) *testsuite.TestWorkflowEnvironment {
 		s.note("commit " + in.Operation)
 		return preferences.Settled{Next: s.next[in.Operation]}, nil
 	})
-	register("preferences.StartCompensation", func(_ context.Context, in preferences.ReasonInput) error {
+	register("preferences.StartCompensation", func(_ context.Context, in preferences.ReasonInput) (preferences.Stopped, error) {
 		s.note("start compensation " + string(in.Target) + " " + in.Code)
-		return nil
+		return s.stopped, nil
 	})
 	register("preferences.FinishCompensation", func(_ context.Context, in preferences.FinishInput) (preferences.Settled, error) {
 		s.note("finish compensation " + in.Operation)
@@ -141,6 +146,50 @@ func TestQueuedChangesAreSettledByTheSameRunInOrder(t *testing.T) {
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, []string{"begin op1", "reach cmp", "reach crm", "reach push", "commit op1",
 		"begin op2", "reach cmp", "reach crm", "reach push", "commit op2"}, s.seen())
+}
+
+// committedWithPush is a world in which the push provider is the last one reached, and op2 waits behind op1.
+func committedWithPush(op string, t preference.Target) preferences.Reached {
+	if t != preference.Push {
+		return preferences.Reached{}
+	}
+	return preferences.Reached{Committed: true, Next: map[string]string{"op1": "op2"}[op]}
+}
+
+func TestWhatTheLastTargetHasCommittedIsNotCommittedAgain(t *testing.T) {
+	t.Parallel()
+	s := &script{last: committedWithPush}
+	s.plan("op1", "reach", preference.Grant)
+	s.plan("op2", "reach", preference.Withdrawal)
+	env := s.env(t)
+	run(env, "op1")
+	require.NoError(t, env.GetWorkflowError())
+	require.Equal(t, []string{"begin op1", "reach cmp", "reach crm", "reach push", "begin op2", "reach cmp", "reach crm", "reach push"}, s.seen())
+	var out preferences.ChangeOutput
+	require.NoError(t, env.GetWorkflowResult(&out))
+	require.Equal(t, []preferences.Settlement{{Operation: "op1", Outcome: "applied"}, {Operation: "op2", Outcome: "applied"}}, out.Settled)
+}
+
+// A target whose answer was lost looks refused to the run, while all of them have the change and it is committed.
+func TestAChangeThatIsCommittedIsNotTakenBack(t *testing.T) {
+	t.Parallel()
+	s := &script{stopped: preferences.Stopped{Applied: true, Next: "op2"}, reach: func(_ string, at preference.Target, _ int) error {
+		if at == preference.CRM {
+			return refused("refused")
+		}
+		return nil
+	}}
+	s.plan("op1", "reach", preference.Grant)
+	s.plan("op2", "next", preference.Withdrawal)
+	env := s.env(t)
+	run(env, "op1")
+	require.NoError(t, env.GetWorkflowError())
+	calls := s.seen()
+	require.Equal(t, "begin op2", calls[len(calls)-1])
+	for _, call := range calls {
+		require.NotContains(t, call, "undo")
+		require.NotContains(t, call, "commit")
+	}
 }
 
 func TestARefusedGrantIsTakenBackEverywhereAlsoWhereItSeemedRefused(t *testing.T) {
