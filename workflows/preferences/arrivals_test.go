@@ -2,11 +2,16 @@ package preferences
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
+	"time"
 
+	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
+	"accord/domain/fault"
 	"accord/domain/preference"
+	"accord/ports/mocks"
 )
 
 func TestTheLastTargetIsToldOnce(t *testing.T) {
@@ -39,4 +44,63 @@ func TestOperationsThatNeverEndHereAreForgotten(t *testing.T) {
 	}
 	require.Len(t, k.known, maxArrivals)
 	require.LessOrEqual(t, len(k.oldest), maxArrivals)
+}
+
+// lastRig is an operation of which the CRM is the only target, and what comes of committing it.
+func lastRig(t *testing.T, commit error) (*Activities, preference.Operation) {
+	t.Helper()
+	ctrl := gomock.NewController(t)
+	accounts, outcomes := mocks.NewMockAccounts(ctrl), mocks.NewMockOutcomes(ctrl)
+	accounts.EXPECT().UpdateOperation(gomock.Any(), "op", gomock.Any()).AnyTimes().Return(commit)
+	outcomes.EXPECT().Announce(gomock.Any(), gomock.Any()).AnyTimes()
+	change, err := preference.SetEmail(preference.Subscribed, nil)
+	require.NoError(t, err)
+	return &Activities{Accounts: accounts, Outcomes: outcomes, Now: time.Now, Logger: slog.New(slog.DiscardHandler)},
+		preference.Operation{ID: "op", Status: preference.Running, Change: change, Targets: []preference.Target{preference.CRM}}
+}
+
+var lastIn = TargetInput{Operation: "op", Target: preference.CRM, Run: 1}
+
+func TestTheLastTargetCommits(t *testing.T) {
+	t.Parallel()
+	a, op := lastRig(t, nil)
+	require.Equal(t, Reached{Committed: true}, a.commitAsLast(t.Context(), lastIn, op))
+}
+
+// The target has the change whatever becomes of the commit: the attempt must not fail for it.
+func TestACommitThatFailsIsLeftToTheRun(t *testing.T) {
+	t.Parallel()
+	a, op := lastRig(t, fault.New(fault.Unavailable, "unavailable", "down"))
+	require.Equal(t, Reached{}, a.commitAsLast(t.Context(), lastIn, op))
+}
+
+func TestTheRunCommitsWhatHasMoreToBeDoneAfterwards(t *testing.T) {
+	t.Parallel()
+	device, err := preference.RegisterDevice(preference.Registration{Device: "phone", Platform: preference.IOS, Token: "token", Permission: preference.Granted})
+	require.NoError(t, err)
+	for name, with := range map[string]func(*preference.Operation, *TargetInput){
+		"a token":        func(op *preference.Operation, _ *TargetInput) { op.Change = device },
+		"an erasure":     func(op *preference.Operation, _ *TargetInput) { op.Change = preference.Erase() },
+		"another target": func(op *preference.Operation, _ *TargetInput) { op.Targets = preference.Targets },
+		"parked":         func(op *preference.Operation, _ *TargetInput) { op.Status = preference.NeedsAttention },
+		"applied":        func(op *preference.Operation, _ *TargetInput) { op.Status = preference.Applied },
+		"an older run":   func(_ *preference.Operation, in *TargetInput) { in.Run = 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, op := lastRig(t, nil)
+			in := lastIn
+			with(&op, &in)
+			require.Equal(t, Reached{}, a.commitAsLast(t.Context(), in, op))
+		})
+	}
+}
+
+// An attempt that was told again after the commit has nothing to do, and nothing to say against it.
+func TestAnAttemptThatFindsTheChangeAppliedIsThrough(t *testing.T) {
+	t.Parallel()
+	steps := mocks.NewMockSteps(gomock.NewController(t)) // Targets is nil: nothing may be asked of one
+	steps.EXPECT().Step(gomock.Any(), "op", preference.CRM).Return(preference.Operation{ID: "op", Status: preference.Applied}, nil, nil)
+	_, err := (&Activities{Steps: steps}).reachOnce(t.Context(), lastIn, false)
+	require.NoError(t, err)
 }
