@@ -126,12 +126,12 @@ func (a *Activities) Commit(ctx context.Context, in OperationInput) (Settled, er
 }
 
 // StartCompensation records why, and fences late writers off; unless the change was applied by then.
-func (a *Activities) StartCompensation(ctx context.Context, in ReasonInput) (Stopped, error) {
+func (a *Activities) StartCompensation(ctx context.Context, in ReasonInput) (Progress, error) {
 	ctx = ports.About(ctx, in.Operation)
-	var out Stopped
+	var out Progress
 	err := a.Accounts.UpdateOperation(ctx, in.Operation, func(acc *preference.Account, op *preference.Operation) error {
-		if out = (Stopped{}); op.Status == preference.Applied {
-			out = Stopped{Applied: true, Next: nextID(acc, in.Run)}
+		if out = (Progress{}); op.Status == preference.Applied {
+			out = Progress{Applied: true, Next: nextID(acc, in.Run)}
 			return nil
 		}
 		return acc.StartCompensation(op, in.reason(), a.Now())

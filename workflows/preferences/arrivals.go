@@ -58,14 +58,14 @@ func (k *arrivals) arrive(op preference.Operation, t preference.Target) (all boo
 // does not come off, for whatever reason, the run commits; when the run has meanwhile made up its mind to take the change
 // back, one of the two is stored first and the other finds that out. An erasure, and a token that has moved, have more to
 // be done after the commit, which a run has to see through.
-func (a *Activities) commitAsLast(ctx context.Context, in TargetInput, op preference.Operation) Reached {
+func (a *Activities) commitAsLast(ctx context.Context, in TargetInput, op preference.Operation) Progress {
 	if op.Status != preference.Running || in.Run == 0 || op.Change.Erases() || op.Change.Token() != "" || !a.arrivals.arrive(op, in.Target) {
-		return Reached{}
+		return Progress{}
 	}
 	done, err := a.Commit(ctx, OperationInput{Operation: in.Operation, Run: in.Run})
 	if err != nil {
 		a.Logger.WarnContext(ctx, "not committed with the last target; the run does it", "operation", op.ID, "error", err)
-		return Reached{}
+		return Progress{}
 	}
-	return Reached{Committed: true, Next: done.Next}
+	return Progress{Applied: true, Next: done.Next}
 }

@@ -64,14 +64,14 @@ var lastIn = TargetInput{Operation: "op", Target: preference.CRM, Run: 1}
 func TestTheLastTargetCommits(t *testing.T) {
 	t.Parallel()
 	a, op := lastRig(t, nil)
-	require.Equal(t, Reached{Committed: true}, a.commitAsLast(t.Context(), lastIn, op))
+	require.Equal(t, Progress{Applied: true}, a.commitAsLast(t.Context(), lastIn, op))
 }
 
 // The target has the change whatever becomes of the commit: the attempt must not fail for it.
 func TestACommitThatFailsIsLeftToTheRun(t *testing.T) {
 	t.Parallel()
 	a, op := lastRig(t, fault.New(fault.Unavailable, "unavailable", "down"))
-	require.Equal(t, Reached{}, a.commitAsLast(t.Context(), lastIn, op))
+	require.Equal(t, Progress{}, a.commitAsLast(t.Context(), lastIn, op))
 }
 
 func TestTheRunCommitsWhatHasMoreToBeDoneAfterwards(t *testing.T) {
@@ -91,7 +91,7 @@ func TestTheRunCommitsWhatHasMoreToBeDoneAfterwards(t *testing.T) {
 			a, op := lastRig(t, nil)
 			in := lastIn
 			with(&op, &in)
-			require.Equal(t, Reached{}, a.commitAsLast(t.Context(), in, op))
+			require.Equal(t, Progress{}, a.commitAsLast(t.Context(), in, op))
 		})
 	}
 }

@@ -17,7 +17,7 @@ type attempt struct {
 	failure *ReasonInput // first reason to take everything back
 	broken  error        // the run itself can't go on
 	instead *Plan        // what there is to do, when it turns out that it is not to reach the targets
-	applied *Reached     // committed with the last target; nothing else matters then
+	applied *Progress    // committed with the last target; nothing else matters then
 
 	parked    int // targets that wait for the operator
 	decided   int // decisions taken so far
@@ -82,7 +82,7 @@ func (a *attempt) drive(ctx workflow.Context, t preference.Target) {
 		a.run.note(a.plan, t, "reaching")
 		out, err := reach(ctx, a.plan, TargetInput{a.plan.Operation, t, a.run.number})
 		if err == nil {
-			if out.Committed {
+			if out.Applied {
 				a.applied = &out
 			}
 			a.run.note(a.plan, t, "has it")

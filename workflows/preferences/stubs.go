@@ -57,10 +57,10 @@ type TargetInput struct {
 	Run       int64             `json:"run,omitempty"`
 }
 
-// Reached tells whether the change was committed with this target, and with which operation the run goes on then.
-type Reached struct {
-	Committed bool   `json:"committed,omitempty"`
-	Next      string `json:"next,omitempty"`
+// Progress tells a run that its operation is applied already, and with which one it goes on then.
+type Progress struct {
+	Applied bool   `json:"applied,omitempty"`
+	Next    string `json:"next,omitempty"`
 }
 
 // ReasonInput says why an operation is parked or compensated. Detail is a code or an HTTP status, never a body.
@@ -70,12 +70,6 @@ type ReasonInput struct {
 	Code      string            `json:"code"`
 	Target    preference.Target `json:"target,omitempty"`
 	Detail    string            `json:"detail,omitempty"`
-}
-
-// Stopped tells that an operation was applied before it could be stopped, and with which one the run goes on then.
-type Stopped struct {
-	Applied bool   `json:"applied,omitempty"`
-	Next    string `json:"next,omitempty"`
 }
 
 // FinishInput ends a compensation. Left lists what was not put back, as "target:kind".
@@ -122,8 +116,8 @@ func commit(ctx workflow.Context, in OperationInput) (Settled, error) {
 	return local[Settled](ctx, commitActivity, "every target has it", in)
 }
 
-func startCompensation(ctx workflow.Context, in ReasonInput) (Stopped, error) {
-	return local[Stopped](ctx, startUndoActivity, "record why, let nobody write any more", in)
+func startCompensation(ctx workflow.Context, in ReasonInput) (Progress, error) {
+	return local[Progress](ctx, startUndoActivity, "record why, let nobody write any more", in)
 }
 
 func finishCompensation(ctx workflow.Context, in FinishInput) (Settled, error) {
@@ -148,8 +142,8 @@ const (
 )
 
 // reach applies the operation at one target. A grant has until its deadline, a withdrawal has for ever.
-func reach(ctx workflow.Context, p Plan, in TargetInput) (Reached, error) {
-	var out Reached
+func reach(ctx workflow.Context, p Plan, in TargetInput) (Progress, error) {
+	var out Progress
 	opts := workflow.ActivityOptions{
 		StartToCloseTimeout: attemptLimit,
 		HeartbeatTimeout:    heartbeatLimit,

@@ -17,11 +17,11 @@ import (
 // finds the target holding it all writes nothing, so a lost answer costs no second write.
 //
 // The attempt that reaches the last target commits. One that finds the change applied has been here before.
-func (a *Activities) Reach(ctx context.Context, in TargetInput) (Reached, error) {
+func (a *Activities) Reach(ctx context.Context, in TargetInput) (Progress, error) {
 	ctx = ports.About(ctx, in.Operation)
 	first := activity.GetInfo(ctx).Attempt == 1
 	a.arrivals.leave(in)
-	var out Reached
+	var out Progress
 	err := underLease(ctx, func(ctx context.Context) error {
 		op, err := a.reachOnce(ctx, in, first)
 		if err == nil {

@@ -28,8 +28,8 @@ type script struct {
 	undo     func(op string, t preference.Target) ([]string, error)
 	decision func() preference.Decision
 	left     []string
-	last     func(op string, t preference.Target) preferences.Reached // what reaching a target comes to
-	stopped  preferences.Stopped                                      // what stopping an operation comes to
+	last     func(op string, t preference.Target) preferences.Progress // what reaching a target comes to
+	stopped  preferences.Progress                                      // what stopping an operation comes to
 }
 
 func (s *script) note(call string) {
@@ -68,7 +68,7 @@ func (s *script) env(t *testing.T) *testsuite.TestWorkflowEnvironment {
 		s.note("begin " + in.Operation)
 		return s.plans[in.Operation], nil
 	})
-	register("preferences.Reach", func(ctx context.Context, in preferences.TargetInput) (out preferences.Reached, err error) {
+	register("preferences.Reach", func(ctx context.Context, in preferences.TargetInput) (out preferences.Progress, err error) {
 		s.note("reach " + string(in.Target))
 		if s.reach != nil {
 			err = s.reach(in.Operation, in.Target, int(activity.GetInfo(ctx).Attempt))
@@ -90,7 +90,7 @@ func (s *script) env(t *testing.T) *testsuite.TestWorkflowEnvironment {
 		s.note("commit " + in.Operation)
 		return preferences.Settled{Next: s.next[in.Operation]}, nil
 	})
-	register("preferences.StartCompensation", func(_ context.Context, in preferences.ReasonInput) (preferences.Stopped, error) {
+	register("preferences.StartCompensation", func(_ context.Context, in preferences.ReasonInput) (preferences.Progress, error) {
 		s.note("start compensation " + string(in.Target) + " " + in.Code)
 		return s.stopped, nil
 	})
@@ -149,11 +149,11 @@ func TestQueuedChangesAreSettledByTheSameRunInOrder(t *testing.T) {
 }
 
 // committedWithPush is a world in which the push provider is the last one reached, and op2 waits behind op1.
-func committedWithPush(op string, t preference.Target) preferences.Reached {
+func committedWithPush(op string, t preference.Target) preferences.Progress {
 	if t != preference.Push {
-		return preferences.Reached{}
+		return preferences.Progress{}
 	}
-	return preferences.Reached{Committed: true, Next: map[string]string{"op1": "op2"}[op]}
+	return preferences.Progress{Applied: true, Next: map[string]string{"op1": "op2"}[op]}
 }
 
 func TestWhatTheLastTargetHasCommittedIsNotCommittedAgain(t *testing.T) {
@@ -173,7 +173,7 @@ func TestWhatTheLastTargetHasCommittedIsNotCommittedAgain(t *testing.T) {
 // A target whose answer was lost looks refused to the run, while all of them have the change and it is committed.
 func TestAChangeThatIsCommittedIsNotTakenBack(t *testing.T) {
 	t.Parallel()
-	s := &script{stopped: preferences.Stopped{Applied: true, Next: "op2"}, reach: func(_ string, at preference.Target, _ int) error {
+	s := &script{stopped: preferences.Progress{Applied: true, Next: "op2"}, reach: func(_ string, at preference.Target, _ int) error {
 		if at == preference.CRM {
 			return refused("refused")
 		}
