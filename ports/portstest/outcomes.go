@@ -129,19 +129,16 @@ func announcedToNobody(t *testing.T, here, there Store) {
 	within(t, soon, done, "the watcher")
 }
 
-func handedOver(t *testing.T, here, there Store) {
-	r := Subscribe(ada)
-	mine, stop := here.Watch(r.ID)
+// handedOver announces what is not stored: a stored outcome may be found by looking before it is announced, and then
+// nothing is handed over.
+func handedOver(t *testing.T, here, _ Store) {
+	op := preference.Operation{ID: "op-x", Status: preference.Applied, Number: 7}
+	done, stop := here.Watch(op.ID)
 	defer stop()
-	theirs, stopTheirs := there.Watch(r.ID)
-	defer stopTheirs()
-	Apply(t, here, ada, r)
-	op := operation(t, here, r.ID).Operation
 	here.Announce(t.Context(), op)
-	got, known := <-mine
+	got, known := <-done
 	require.True(t, known)
 	require.Equal(t, op, got)
-	_, more := <-mine
+	_, more := <-done
 	require.False(t, more, "and then it is closed")
-	within(t, soon, theirs, "the watcher in another process")
 }
