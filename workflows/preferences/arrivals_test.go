@@ -1,9 +1,12 @@
 package preferences
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang/mock/gomock"
@@ -14,15 +17,20 @@ import (
 	"accord/ports/mocks"
 )
 
+func last(k *arrivals, op preference.Operation, t preference.Target) bool {
+	_, all := k.arrive(op, t)
+	return all
+}
+
 func TestTheLastTargetIsToldOnce(t *testing.T) {
 	t.Parallel()
 	var k arrivals
 	op := preference.Operation{ID: "op", Targets: []preference.Target{preference.CRM, preference.Push, preference.CMP}}
-	require.False(t, k.arrive(op, preference.CRM))
-	require.False(t, k.arrive(op, preference.CRM), "twice the same is no other one")
-	require.False(t, k.arrive(op, preference.CMP))
-	require.True(t, k.arrive(op, preference.Push))
-	require.False(t, k.arrive(op, preference.Push), "what was told is forgotten")
+	require.False(t, last(&k, op, preference.CRM))
+	require.False(t, last(&k, op, preference.CRM), "twice the same is no other one")
+	require.False(t, last(&k, op, preference.CMP))
+	require.True(t, last(&k, op, preference.Push))
+	require.False(t, last(&k, op, preference.Push), "what was told is forgotten")
 }
 
 func TestATargetThatIsReachedAgainDoesNotCountUntilItIs(t *testing.T) {
@@ -30,10 +38,10 @@ func TestATargetThatIsReachedAgainDoesNotCountUntilItIs(t *testing.T) {
 	var k arrivals
 	op := preference.Operation{ID: "op", Targets: []preference.Target{preference.CRM, preference.Push}}
 	k.leave(TargetInput{Operation: "op", Target: preference.CRM})
-	require.False(t, k.arrive(op, preference.CRM))
+	require.False(t, last(&k, op, preference.CRM))
 	k.leave(TargetInput{Operation: "op", Target: preference.CRM})
-	require.False(t, k.arrive(op, preference.Push))
-	require.True(t, k.arrive(op, preference.CRM))
+	require.False(t, last(&k, op, preference.Push))
+	require.True(t, last(&k, op, preference.CRM))
 }
 
 func TestOperationsThatNeverEndHereAreForgotten(t *testing.T) {
@@ -103,4 +111,38 @@ func TestAnAttemptThatFindsTheChangeAppliedIsThrough(t *testing.T) {
 	steps.EXPECT().Step(gomock.Any(), "op", preference.CRM).Return(preference.Operation{ID: "op", Status: preference.Applied}, nil, nil)
 	_, err := (&Activities{Steps: steps}).reachOnce(t.Context(), lastIn, false)
 	require.NoError(t, err)
+}
+
+// In a bubble no time passes while anybody can go on: none has passed unless somebody has waited it out.
+func TestAnswersOfTheTargetsComeTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, op := lastRig(t, nil)
+		op.Targets = []preference.Target{preference.CRM, preference.CMP}
+		began := time.Now()
+		var first Progress
+		var both sync.WaitGroup
+		both.Go(func() { first = a.commitAsLast(t.Context(), lastIn, op) })
+		synctest.Wait() // it has come, and waits
+		require.Equal(t, Progress{Applied: true}, a.commitAsLast(t.Context(), TargetInput{Operation: "op", Target: preference.CMP, Run: 1}, op))
+		both.Wait()
+		require.Equal(t, Progress{}, first)
+		require.Zero(t, time.Since(began))
+	})
+}
+
+func TestNobodyWaitsLongForATargetThatTakesItsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, op := lastRig(t, nil)
+		op.Targets = []preference.Target{preference.CRM, preference.CMP}
+		began := time.Now()
+		require.Equal(t, Progress{}, a.commitAsLast(t.Context(), lastIn, op))
+		require.Equal(t, linger, time.Since(began))
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		a.arrivals.leave(lastIn)
+		require.Equal(t, Progress{}, a.commitAsLast(gone, lastIn, op), "and not at all when the attempt is over")
+		require.Equal(t, linger, time.Since(began))
+	})
 }
