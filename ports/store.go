@@ -102,9 +102,13 @@ const (
 // there. Same errors as Accounts.
 type Steps interface {
 	// Begun reads an operation that is running, for the first attempt at each of its targets: one query for all of
-	// them. From then on it shows that it runs. What is read may be as old as the first of these calls in this process
-	// (StartStep is the fence), but for the status it does not change any more.
+	// them. What is read may be as old as the first of these calls in this process (StartStep is the fence), but for the
+	// status it does not change any more.
 	Begun(ctx context.Context, operation string) (preference.Operation, error)
+
+	// ShowBegun lets an operation that was begun with its acceptance show that it runs, while there is no step and no
+	// failure that does. Repeating it changes nothing, and nothing rests on it: a crash may take it back.
+	ShowBegun(ctx context.Context, operation string) error
 
 	// Step reads the operation with its preferences before and after, and this target's step (nil before the first
 	// attempt). One query.

@@ -110,7 +110,7 @@ func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) e
 		return nil
 	}
 	w.one(`UPDATE operations SET status = ?, before = ?, after = ?, reason = ?, decision = ?, idempotency_key = ?, fingerprint = ?,
-		started_at = ?, settled_at = ?, run = greatest(run, ?) WHERE id = ?`,
+		started_at = coalesce(started_at, ?), settled_at = ?, run = greatest(run, ?) WHERE id = ?`,
 		string(op.Status), before, after, reason, orNull(op.Decision), orNull(op.Key), orNull(op.Fingerprint),
 		nullable(op.StartedAt), nullable(op.SettledAt), run, op.ID)
 	return nil

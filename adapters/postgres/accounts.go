@@ -199,25 +199,11 @@ func (db *DB) updateUnlocked(ctx context.Context, operation string, fn func(*pre
 // readOperation reads an operation's account and the version of the customer's row, in one statement, which sees one
 // moment.
 func (db *DB) readOperation(tx *gorm.DB, operation string) (*reading, error) {
-	return db.readAs(tx, operation, `SELECT`, `NULL::timestamptz, NULL::text`, operation, operation)
-}
-
-// beginReading is readOperation for the run that begins to work on an operation begun ahead, which shows by that. The
-// commit need not wait for the disk: nothing rests on it but what is shown, and the steps that follow are waited for.
-func (db *DB) beginReading(tx *gorm.DB, operation string) (*reading, error) {
-	return db.readAs(tx, operation, `WITH begun AS (UPDATE operations SET started_at = statement_timestamp()
-		WHERE id = ? AND status = 'running' AND started_at IS NULL RETURNING started_at) SELECT`,
-		`(SELECT started_at FROM begun), (SELECT set_config('synchronous_commit', 'off', true))`, operation, operation, operation)
-}
-
-func (db *DB) readAs(tx *gorm.DB, operation, with, what string, args ...any) (*reading, error) {
 	r := &reading{}
 	err := query(tx, func(rows *sql.Rows) (err error) {
 		var c customerRow
 		var o operationRow
-		var begun sql.NullTime
-		var quick sql.NullString
-		if err := rows.Scan(append(append([]any{&r.version, &begun, &quick}, c.dest()...), o.dest()...)...); err != nil {
+		if err := rows.Scan(append(append([]any{&r.version}, c.dest()...), o.dest()...)...); err != nil {
 			return err
 		}
 		if r.standing.Preferences.Customer() == "" {
@@ -234,16 +220,13 @@ func (db *DB) readAs(tx *gorm.DB, operation, with, what string, args ...any) (*r
 		}
 		if op.ID == operation {
 			r.op = op
-			if begun.Valid {
-				op.StartedAt = moment(begun)
-			}
 		}
 		return nil
-	}, with+` c.xmin::text, `+what+`, `+customerColumns+`, `+operationColumns+`
+	}, `SELECT c.xmin::text, `+customerColumns+`, `+operationColumns+`
 		FROM customers c CROSS JOIN LATERAL (
 		  SELECT o.* FROM operations o WHERE o.customer_id = c.id AND o.status IN `+openStatuses+`
 		  UNION ALL SELECT o.* FROM operations o WHERE o.id = ? AND o.status NOT IN `+openStatuses+`
-		) o WHERE c.id = (SELECT customer_id FROM operations WHERE id = ?) ORDER BY o.number`, args...)
+		) o WHERE c.id = (SELECT customer_id FROM operations WHERE id = ?) ORDER BY o.number`, operation, operation)
 	if err == nil && r.op == nil {
 		err = errNoOperation
 	}

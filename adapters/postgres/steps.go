@@ -57,9 +57,21 @@ func (db *DB) Begun(ctx context.Context, operation string) (preference.Operation
 	op, err := db.readings.operation(operation, func() (*reading, error) {
 		tx, cancel := db.session(ctx)
 		defer cancel()
-		return db.beginReading(tx, operation)
+		return db.readOperation(tx, operation)
 	})
 	return op, translate("read step", err)
+}
+
+// ShowBegun implements ports.Steps. The commit need not wait for the disk: nothing rests on it but what is shown, and the
+// steps that follow are waited for.
+func (db *DB) ShowBegun(ctx context.Context, operation string) error {
+	tx, cancel := db.session(ctx)
+	defer cancel()
+	var quick string
+	_, err := queryOne(tx, []any{&quick}, `WITH begun AS (UPDATE operations SET started_at = statement_timestamp()
+		WHERE id = ? AND status = 'running' AND started_at IS NULL)
+		SELECT set_config('synchronous_commit', 'off', true)`, operation)
+	return translate("show that an operation runs", err)
 }
 
 func (db *DB) readStep(ctx context.Context, operation string, t preference.Target) (preference.Operation, *ports.TargetStep, error) {

@@ -275,6 +275,20 @@ func (mr *MockStepsMockRecorder) MarkStep(ctx, operation, t, s, code, maybeDone 
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "MarkStep", reflect.TypeOf((*MockSteps)(nil).MarkStep), ctx, operation, t, s, code, maybeDone)
 }
 
+// ShowBegun mocks base method.
+func (m *MockSteps) ShowBegun(ctx context.Context, operation string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ShowBegun", ctx, operation)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// ShowBegun indicates an expected call of ShowBegun.
+func (mr *MockStepsMockRecorder) ShowBegun(ctx, operation interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ShowBegun", reflect.TypeOf((*MockSteps)(nil).ShowBegun), ctx, operation)
+}
+
 // StartStep mocks base method.
 func (m *MockSteps) StartStep(ctx context.Context, operation string, s ports.TargetStep) (ports.TargetStep, bool, error) {
 	m.ctrl.T.Helper()

@@ -17,6 +17,7 @@ import (
 func Ahead(t *testing.T, open func(*testing.T) Store) {
 	for name, test := range map[string]func(*testing.T, Store){
 		"it shows as accepted until its run begins":           shownAsAccepted,
+		"it shows that it runs, when told":                    shownAsRunning,
 		"a step shows that it has begun":                      stepIsBeginning,
 		"it is listed and counted as what it shows":           listedAsShown,
 		"it is read for its steps":                            begunIsRead,
@@ -50,15 +51,31 @@ func shownAsAccepted(t *testing.T, s Store) {
 
 	begun, err := s.Begun(t.Context(), r.ID)
 	require.NoError(t, err)
-	op = operation(t, s, r.ID)
+	require.Equal(t, preference.Running, begun.Status)
+	require.Equal(t, preference.Accepted, operation(t, s, r.ID).Status, "reading is doing nothing")
+}
+
+func shownAsRunning(t *testing.T, s Store) {
+	r := Subscribe(ada)
+	AcceptAhead(t, s, ada, r)
+	begun, err := s.Begun(t.Context(), r.ID)
+	require.NoError(t, err)
+	require.NoError(t, s.ShowBegun(t.Context(), r.ID))
+	op := operation(t, s, r.ID)
 	require.Equal(t, preference.Running, op.Status)
 	require.WithinDuration(t, time.Now(), op.StartedAt, time.Minute)
-	require.Equal(t, begun, op.Operation)
+	begun.StartedAt = op.StartedAt
+	require.Equal(t, begun, op.Operation, "and that is all")
+	require.NoError(t, s.ShowBegun(t.Context(), r.ID))
+	require.Equal(t, op.StartedAt, operation(t, s, r.ID).StartedAt)
 	f, _ := fault.As(neverStarted(t, s, r.ID))
 	require.NotNil(t, f)
 	require.Equal(t, "already-started", f.Code)
-	Commit(t, s, r.ID)
-	require.Equal(t, begun.StartedAt, operation(t, s, r.ID).StartedAt)
+	Commit(t, s, r.ID) // from what was read before
+	require.Equal(t, op.StartedAt, operation(t, s, r.ID).StartedAt)
+	require.NoError(t, s.ShowBegun(t.Context(), r.ID))
+	require.Equal(t, preference.Applied, operation(t, s, r.ID).Status)
+	require.NoError(t, s.ShowBegun(t.Context(), "unheard-of"))
 }
 
 // What a run that goes on from a crash does, and one whose beginning was not stored.

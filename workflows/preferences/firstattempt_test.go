@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
@@ -102,4 +104,26 @@ func TestAStepThatIsRefusedWritesNothing(t *testing.T) {
 	steps.EXPECT().StartStep(gomock.Any(), "op", gomock.Any()).Return(ports.TargetStep{}, false, refusal)
 	_, err := a.reachOnce(t.Context(), TargetInput{Operation: "op", Target: preference.CRM}, true)
 	require.ErrorIs(t, err, refusal)
+}
+
+// While a target is slow to tell what it holds, there is no step that shows that the operation runs.
+func TestAnOperationShowsThatItRunsWhileItsTargetIsSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, steps, crm := attemptRig(t)
+		began := time.Now()
+		crm.EXPECT().Read(gomock.Any(), gomock.Any()).DoAndReturn(func(context.Context, preference.CustomerID) (preference.Holding, error) {
+			time.Sleep(2 * showsAfter)
+			return preference.Holding{}, nil
+		})
+		gomock.InOrder(
+			steps.EXPECT().ShowBegun(gomock.Any(), "op").DoAndReturn(func(context.Context, string) error {
+				require.Equal(t, showsAfter, time.Since(began))
+				return nil
+			}),
+			steps.EXPECT().StartStep(gomock.Any(), "op", gomock.Any()).Return(ports.TargetStep{Target: preference.CRM}, true, nil),
+		)
+		_, err := a.reachOnce(t.Context(), TargetInput{Operation: "op", Target: preference.CRM}, true)
+		require.NoError(t, err)
+	})
 }

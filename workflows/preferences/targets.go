@@ -89,7 +89,7 @@ func (a *Activities) reach(ctx context.Context, op preference.Operation, known *
 	sys := a.Targets[t]
 	before := preference.Restore(op.Customer, op.Before, a.Catalogue)
 	after := preference.Restore(op.Customer, op.After, a.Catalogue)
-	current, err := sys.Read(ctx, op.Customer)
+	current, err := a.firstRead(ctx, op, sys)
 	if err != nil {
 		return false, err
 	}
@@ -126,6 +126,22 @@ func (a *Activities) reach(ctx context.Context, op preference.Operation, known *
 		return false, err
 	}
 	return true, readBack(ctx, sys, op.Customer, step.Assignment.Write)
+}
+
+// showsAfter is how long an operation may show as accepted while its targets are read. A healthy one answers before that,
+// and then the step that is stored shows that it runs.
+const showsAfter = 300 * time.Millisecond
+
+func (a *Activities) firstRead(ctx context.Context, op preference.Operation, sys ports.TargetSystem) (preference.Holding, error) {
+	if op.StartedAt.IsZero() {
+		slow := time.AfterFunc(showsAfter, func() {
+			if err := a.Steps.ShowBegun(ctx, op.ID); err != nil && ctx.Err() == nil {
+				a.Logger.WarnContext(ctx, "an operation that runs shows as accepted", "operation", op.ID, "error", err)
+			}
+		})
+		defer slow.Stop()
+	}
+	return sys.Read(ctx, op.Customer)
 }
 
 // startStep stores what is there and what will be written, before it is.
