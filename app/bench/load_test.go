@@ -18,6 +18,9 @@ type contender struct {
 	op   func(ctx context.Context) error
 	// prepare, when set, is called outside the measured time with how many units the next round may need.
 	prepare func(units int)
+	// drain, when set, waits for what is left to be done when all clients have their answers. It counts as time, and what
+	// falls into it as work.
+	drain func(ctx context.Context) error
 	// allocates, when set, says how many allocations one unit takes on the side that serves it.
 	allocates func(b *testing.B) float64
 }
@@ -37,8 +40,10 @@ func (r round) quantile(q float64) time.Duration {
 const most = 2 * time.Minute
 
 // drive keeps clients busy, each with one unit after the other. The window opens when each has finished its first, and
-// what finishes in it counts; the rest is let run out, so that nothing of it falls into the next round.
-func drive(parent context.Context, clients int, window time.Duration, watched processes, op func(context.Context) error) (round, error) {
+// what finishes in it counts; the rest is let run out, so that nothing of it falls into the next round. Where there is
+// something to drain, the window stays open until that is done, and all of it counts: otherwise who answers before the work
+// is done would seem to do more of it than it does.
+func drive(parent context.Context, clients int, window time.Duration, watched processes, c contender) (round, error) {
 	ctx, cancel := context.WithTimeout(parent, most)
 	defer cancel()
 	var (
@@ -55,7 +60,7 @@ func drive(parent context.Context, clients int, window time.Duration, watched pr
 			defer warmed()
 			for !stop.Load() {
 				began := time.Now()
-				err := op(ctx)
+				err := c.op(ctx)
 				ended := time.Now()
 				mu.Lock()
 				failed = cmp.Or(failed, err)
@@ -76,6 +81,10 @@ func drive(parent context.Context, clients int, window time.Duration, watched pr
 	closed, after := time.Now(), watched.used()
 	stop.Store(true)
 	all.Wait()
+	if failed == nil && c.drain != nil {
+		failed = c.drain(ctx)
+		closed, after = time.Now(), watched.used()
+	}
 	if failed != nil {
 		return round{}, failed
 	}
@@ -114,9 +123,8 @@ func rounds(b *testing.B, clients int, window time.Duration, watched processes, 
 			if c.prepare != nil {
 				c.prepare(clients)
 			}
-			r, err := drive(b.Context(), clients, window, watched, c.op)
+			r, err := drive(b.Context(), clients, window, watched, c)
 			if err != nil {
-
 				b.Fatalf("%s, %d clients: %v", c.name, clients, err)
 			}
 			out[at] = append(out[at], r)

@@ -36,7 +36,8 @@ import (
 //   - HTTP: the same through the API, with a bearer token, on connections that stay open
 //   - vendors: HTTP again, with the vendors' adapters and the emulated vendors, as `accord dev` runs them
 //
-// Every change is of another customer who is known already; half are grants, half withdrawals.
+// Every change is of another customer who is known already; half are grants, half withdrawals. A change is answered before
+// its run is closed; each measurement lasts until all runs are, so that what is left to be done then counts too.
 func BenchmarkSaga(b *testing.B) {
 	const other = "whole" // namespace: two workers on one task queue would take each other's work
 	pg, server := startPostgres(b), startTemporal(b, other)
@@ -61,6 +62,12 @@ func BenchmarkSaga(b *testing.B) {
 		overHTTP(b, "HTTP", a.base, known),
 		overHTTP(b, "HTTP, vendors", base, others),
 	}
+	for i := range contenders {
+		contenders[i].drain = allClosed(a.runs.Client())
+	}
+	elsewhere, err := client.NewClientFromExisting(a.runs.Client(), client.Options{Namespace: other})
+	require.NoError(b, err)
+	contenders[len(contenders)-1].drain = allClosed(elsewhere)
 	const strict, ordinary, useCaseAt, httpAt = 0, 1, 2, 3 // places among the contenders
 	table := newTable(b, "changes", "eager", "default")
 	var notes []string
@@ -136,6 +143,26 @@ func startBare(b *testing.B, cfg config.Config, c client.Client) func(eager bool
 				return err
 			}
 			return run.Get(ctx, nil)
+		}
+	}
+}
+
+// allClosed waits until no run of a contender is open.
+func allClosed(c client.Client) func(context.Context) error {
+	query := fmt.Sprintf("WorkflowType IN ('%s', '%s') AND ExecutionStatus = 'Running'", bareWorkflow, preferences.ChangeWorkflow)
+	return func(ctx context.Context) error {
+		look := time.NewTicker(10 * time.Millisecond)
+		defer look.Stop()
+		for {
+			open, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
+			if err != nil || open.GetCount() == 0 {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%d runs are still open: %w", open.GetCount(), ctx.Err())
+			case <-look.C:
+			}
 		}
 	}
 }

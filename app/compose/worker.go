@@ -107,10 +107,11 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// WorkerOptions are what a worker runs with. Steps wait for vendors more than for the database, and a workflow task waits
-// for the local activities in it; a start finds its worker at once (eagerly) only while a workflow task is free. So there
-// are more of both than connections, while local activities, which are nothing but transactions, get one each. The stop
-// time lets a step finish rather than be repeated elsewhere.
+// WorkerOptions are what a worker runs with. Local activities are nothing but transactions, and get a connection each. Of
+// steps and workflow tasks there may be as many at a time as the library allows (1000): a step waits for vendors, and for
+// Temporal to take its answer, more than for the database; one that finds no room is not handed over at once (eagerly) but
+// comes by way of a queue, which costs Temporal more and the change seconds. The stop time lets a step finish rather than
+// be repeated elsewhere.
 //
 // Pollers scale by themselves. That is not for speed: a fixed number of them is shared between the task queue and the
 // worker's own sticky one, and as long as the latter has a backlog all of them go there. Under a burst, runs that were
@@ -118,9 +119,7 @@ func (c *core) runWorker(ctx context.Context, ready func()) error {
 func WorkerOptions(cfg config.Config, log *slog.Logger) worker.Options {
 	scaling := worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{})
 	return worker.Options{
-		MaxConcurrentActivityExecutionSize:      8 * cfg.DatabaseConns,
 		MaxConcurrentLocalActivityExecutionSize: cfg.DatabaseConns,
-		MaxConcurrentWorkflowTaskExecutionSize:  8 * cfg.DatabaseConns,
 		WorkflowTaskPollerBehavior:              scaling,
 		ActivityTaskPollerBehavior:              scaling,
 		WorkerStopTimeout:                       cfg.StopTimeout / 2,
