@@ -273,15 +273,15 @@ func (t *temporalServer) watch(ctx context.Context) {
 
 // serves asks for something that is in its database, for a minute and a half. Its development server has one connection to that,
 // and was seen to lose it for good when it had been stopped often enough in the middle of something.
-func (t *temporalServer) serves(ctx context.Context) bool {
+func (t *temporalServer) serves(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	for ; ctx.Err() == nil; pause(ctx, time.Second) {
-		if t.answers(ctx) == nil {
-			return true
+		if err = t.answers(ctx); err == nil {
+			return nil
 		}
 	}
-	return false
+	return err
 }
 
 func (t *temporalServer) answers(ctx context.Context) error {
@@ -292,7 +292,7 @@ func (t *temporalServer) answers(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	_, err = c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: t.options.Namespace})
+	_, err = c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: temporal.DefaultNamespace})
 	return err
 }
 

@@ -115,6 +115,9 @@ func (s *stack) servers(ctx context.Context) (err error) {
 	if err := s.temporal.start(ctx); err != nil {
 		return err
 	}
+	if err := s.temporal.answers(ctx); err != nil { // else what asks this in the end finds fault with every server
+		return fmt.Errorf("a new Temporal server: %w", err)
+	}
 	if s.issuer, err = newIssuer(filepath.Join(s.state, "issuer")); err != nil {
 		return err
 	}
@@ -237,8 +240,8 @@ func (s *stack) heal(ctx context.Context) error {
 	}
 	s.postgres.release()
 	s.temporal.release()
-	if !s.temporal.serves(ctx) {
-		say("Temporal is there and answers nothing that needs its database; it is started again, as whoever watches over it would")
+	if err := s.temporal.serves(ctx); err != nil {
+		say("Temporal is there and answers nothing that needs its database (%v); it is started again, as whoever watches over it would", err)
 		s.temporal.signal(syscall.SIGKILL)
 	}
 	return s.awaitReady(ctx, 5*time.Minute)
