@@ -25,19 +25,20 @@ import (
 
 // options of a run.
 type options struct {
-	seed      uint64
-	duration  time.Duration
-	settle    time.Duration
-	customers int
-	clients   int
-	rate      float64
-	out       string
-	binary    string
-	deploy    bool
-	calm      bool
-	only      []string // disturbances that it is confined to; see wanted
-	dense     float64  // how many times more often than otherwise they come
-	focus     string   // of what clients do: preferences, inbox, told; empty for everything
+	seed          uint64
+	duration      time.Duration
+	settle        time.Duration
+	customers     int
+	clients       int
+	rate          float64
+	out           string
+	binary        string
+	deploy        bool
+	calm          bool
+	only          []string // disturbances that it is confined to; see wanted
+	dense         float64  // how many times more often than otherwise they come
+	vendorTimeout time.Duration
+	focus         string // of what clients do: preferences, inbox, told; empty for everything
 }
 
 func main() {
@@ -55,6 +56,7 @@ func main() {
 	flag.BoolVar(&o.calm, "calm", false, "no disturbances: what is found then is a mistake of the workload or the checker")
 	flag.Func("nemesis", "confine the disturbances to these: words of each, separated by semicolons", func(s string) error { return o.set("nemesis", s) })
 	flag.Float64Var(&o.dense, "dense", 1, "how many times more often than otherwise they come")
+	flag.DurationVar(&o.vendorTimeout, "vendor-timeout", 3*time.Second, "how long a call of a vendor may take; short, so that much happens in little time")
 	flag.StringVar(&o.focus, "focus", "", "have clients do mostly this: preferences, inbox or told")
 	flag.StringVar(&recheck, "check", "", "judge the record in this folder again, and run nothing")
 	flag.StringVar(&mutants, "mutants", "", "run against each broken system whose patch matches this pattern, and expect it to be found")

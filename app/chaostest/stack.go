@@ -68,7 +68,7 @@ func startStack(ctx context.Context, o options, dir string) (_ *stack, err error
 	if err := s.servers(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.configure(ctx); err != nil {
+	if err := s.configure(ctx, o.vendorTimeout); err != nil {
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -128,7 +128,7 @@ func (s *stack) servers(ctx context.Context) (err error) {
 }
 
 // configure settles the environment of every part, and brings the database up to date.
-func (s *stack) configure(ctx context.Context) error {
+func (s *stack) configure(ctx context.Context, vendorTimeout time.Duration) error {
 	s.apis = []string{"http://" + process.FreeAddr(), "http://" + process.FreeAddr()}
 	signing, err := checkpoint.NewKey("accord.chaos")
 	if err != nil {
@@ -140,7 +140,7 @@ func (s *stack) configure(ctx context.Context) error {
 		"ACCORD_SANDBOX_STATE="+filepath.Join(s.state, "sandbox.journal"),
 		"ACCORD_JWT_JWKS_URL="+s.jwks.URL, "ACCORD_JWT_ISSUER="+auth.DevIssuerName, "ACCORD_JWT_AUDIENCE="+auth.DevAudience,
 		// Short, so that changes end both ways and much happens in little time.
-		"ACCORD_VENDOR_TIMEOUT=3s", "ACCORD_GRANT_BUDGET=40s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=info",
+		"ACCORD_VENDOR_TIMEOUT="+vendorTimeout.String(), "ACCORD_GRANT_BUDGET=40s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=info",
 		"ACCORD_INBOX_PULL_EVERY=5s", "ACCORD_INBOX_OWN_TTL=10s",
 		"ACCORD_PUBLIC_URL="+s.apis[0], "ACCORD_LINK_KEYS="+links.NewKey("chaos"),
 		"ACCORD_WEBHOOK_SECRETS_GENERIC="+webhookSecret(), "ACCORD_WEBHOOK_SECRETS_BRAZE="+webhookSecret())
