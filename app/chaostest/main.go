@@ -37,6 +37,7 @@ type options struct {
 	calm          bool
 	only          []string // disturbances that it is confined to; see wanted
 	dense         float64  // how many times more often than otherwise they come
+	lasting       int      // how many times more calls a fault meets
 	vendorTimeout time.Duration
 	focus         string // of what clients do: preferences, inbox, told; empty for everything
 }
@@ -56,6 +57,7 @@ func main() {
 	flag.BoolVar(&o.calm, "calm", false, "no disturbances: what is found then is a mistake of the workload or the checker")
 	flag.Func("nemesis", "confine the disturbances to these: words of each, separated by semicolons", func(s string) error { return o.set("nemesis", s) })
 	flag.Float64Var(&o.dense, "dense", 1, "how many times more often than otherwise they come")
+	flag.IntVar(&o.lasting, "lasting", 1, "how many times more calls than otherwise a fault meets, while it lasts")
 	flag.DurationVar(&o.vendorTimeout, "vendor-timeout", 3*time.Second, "how long a call of a vendor may take; short, so that much happens in little time")
 	flag.StringVar(&o.focus, "focus", "", "have clients do mostly this: preferences, inbox or told")
 	flag.StringVar(&recheck, "check", "", "judge the record in this folder again, and run nothing")

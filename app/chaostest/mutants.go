@@ -28,6 +28,8 @@ func (o *options) set(name, value string) (err error) {
 		o.rate, err = strconv.ParseFloat(value, 64)
 	case "dense":
 		o.dense, err = strconv.ParseFloat(value, 64)
+	case "lasting":
+		o.lasting, err = strconv.Atoi(value)
 	case "vendor-timeout":
 		o.vendorTimeout, err = time.ParseDuration(value)
 	case "focus":

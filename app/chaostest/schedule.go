@@ -35,7 +35,7 @@ func (s strike) String() string {
 
 // schedule draws what will be done, and when, from the seed and the duration alone.
 func schedule(o options) []strike {
-	d := &drawer{rng: rand.New(rand.NewPCG(o.seed, 1)), until: o.duration, dense: max(o.dense, 1), wanted: o.wanted} //nolint:gosec // to be had again
+	d := &drawer{rng: rand.New(rand.NewPCG(o.seed, 1)), until: o.duration, dense: max(o.dense, 1), lasting: max(o.lasting, 1), wanted: o.wanted} //nolint:gosec // to be had again
 	for _, name := range append(slices.Clone(partNames), "postgres", "temporal") {
 		d.lane(name, 30*time.Second, 110*time.Second, func(at time.Duration) strike { return d.process(name, at) })
 	}
@@ -64,11 +64,12 @@ func (o options) wanted(what string) bool {
 }
 
 type drawer struct {
-	rng    *rand.Rand
-	until  time.Duration
-	dense  float64 // how many times more often than otherwise
-	wanted func(string) bool
-	all    []strike
+	rng     *rand.Rand
+	until   time.Duration
+	dense   float64 // how many times more often than otherwise
+	lasting int     // how many times more calls a fault meets
+	wanted  func(string) bool
+	all     []strike
 }
 
 func (d *drawer) between(from, to time.Duration) time.Duration {
@@ -129,6 +130,7 @@ func (d *drawer) faults() {
 		if f["status"] == 400 { // each parks a withdrawal
 			f["times"] = 1 + d.rng.IntN(4)
 		}
+		f["times"] = d.lasting * f["times"].(int)
 		return f
 	}
 	if !slices.ContainsFunc(everyFault(), d.wantsFault) {
