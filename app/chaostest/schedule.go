@@ -126,11 +126,11 @@ func (d *drawer) faults() {
 		f := deck[0]
 		deck = deck[1:]
 		f["calls"] = []string{"read", "write", "any"}[d.rng.IntN(3)]
-		f["times"] = 1 + d.rng.IntN(25)
+		times := 1 + d.rng.IntN(25)
 		if f["status"] == 400 { // each parks a withdrawal
-			f["times"] = 1 + d.rng.IntN(4)
+			times = 1 + d.rng.IntN(4)
 		}
-		f["times"] = d.lasting * f["times"].(int)
+		f["times"] = d.lasting * times
 		return f
 	}
 	if !slices.ContainsFunc(everyFault(), d.wantsFault) {
