@@ -2,6 +2,7 @@ package preferences_test
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,4 +138,85 @@ func TestACancelledRunAsksBeforeItTakesAnythingBack(t *testing.T) {
 	runAhead(env, preference.Grant, soon())
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, "begin op1", s.calls[len(s.calls)-1])
+}
+
+// twoRefuse is a withdrawal that two targets refuse at once, so that both ask. The one that asks second is answered when the
+// first is parked and waits for the operator, who decides five seconds later. op2, if it comes to that, is refused by the CRM.
+func twoRefuse(t *testing.T, second string) (s *script, env *testsuite.TestWorkflowEnvironment) {
+	t.Helper()
+	asked, decided, tried := 0, false, map[string]bool{}
+	both, looked := make(chan struct{}), make(chan struct{}) // both have asked; who was parked first has looked for a decision
+	lookedOnce := sync.OnceFunc(func() { close(looked) })
+	s = &script{
+		reach: func(op string, at preference.Target, _ int) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			again := tried[op+string(at)]
+			tried[op+string(at)] = true
+			if !again && (op == "op1") != (at == preference.CRM) {
+				return refused("refused")
+			}
+			return nil
+		},
+		asked: func(string) {
+			s.mu.Lock()
+			asked++
+			n := asked
+			s.mu.Unlock()
+			if n == 2 {
+				close(both)
+				<-looked
+			}
+			<-both
+		},
+		parked: func() {
+			if second != "" {
+				s.plan("op1", second, preference.Withdrawal)
+			}
+			second = ""
+		},
+		decision: func() preference.Decision {
+			lookedOnce()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if decided {
+				return preference.RetryIt
+			}
+			return ""
+		},
+	}
+	s.plan("op1", "reach", preference.Withdrawal)
+	s.plan("op2", "reach", preference.Withdrawal)
+	env = s.env(t)
+	env.RegisterDelayedCallback(func() {
+		s.mu.Lock()
+		decided = true
+		s.mu.Unlock()
+		env.SignalWorkflow(preferences.DecisionSignal, nil)
+	}, 5*time.Second)
+	return s, env
+}
+
+// The second finds the operation parked by the first. It waits like that one, and what the operator decides reaches both.
+func TestTwoTargetsThatRefuseAtOnceWaitForTheSameDecision(t *testing.T) {
+	t.Parallel()
+	s, env := twoRefuse(t, "wait")
+	runAhead(env, preference.Withdrawal, soon())
+	require.NoError(t, env.GetWorkflowError())
+	require.Equal(t, []string{"park cmp refused", "park push refused"}, s.counted("park"))
+	require.Equal(t, []string{"reach cmp", "reach cmp", "reach crm", "reach push", "reach push"}, s.counted("reach"))
+	require.Equal(t, []string{"commit op1"}, s.counted("commit"))
+}
+
+// The second finds the operation settled, while the first waits for an operator: that is over, and must not take the signal that
+// is meant for the next operation.
+func TestWhoWaitedForADecisionThatNobodyMakesTakesNobodyElses(t *testing.T) {
+	t.Parallel()
+	s, env := twoRefuse(t, "next")
+	p := s.plans["op1"]
+	p.Next = "op2"
+	s.plans["op1"] = p
+	runAhead(env, preference.Withdrawal, soon())
+	require.NoError(t, env.GetWorkflowError())
+	require.Equal(t, []string{"commit op2"}, s.counted("commit"))
 }

@@ -66,7 +66,7 @@ func (a *attempt) stillOurs(ctx workflow.Context) bool {
 	switch {
 	case err != nil:
 		a.broken = err
-	case plan.Do == doReach:
+	case plan.Do == doReach, plan.Do == doWait: // parked for another target
 		return true
 	default:
 		a.instead = &plan
@@ -133,11 +133,15 @@ func (a *attempt) waitParked(ctx workflow.Context, why ReasonInput) bool {
 
 // watchDecisions takes the operator's decisions while any target is parked.
 func (a *attempt) watchDecisions(ctx workflow.Context, finished *bool) {
+	over := func() bool { return *finished || a.abandoned }
 	for {
-		if err := workflow.Await(ctx, func() bool { return *finished || a.parked > 0 }); err != nil || *finished {
+		if err := workflow.Await(ctx, func() bool { return over() || a.parked > 0 }); err != nil || over() {
 			return
 		}
-		decision, err := a.run.awaitDecision(ctx, a.plan)
+		decision, err := a.run.awaitDecision(ctx, a.plan, over)
+		if over() {
+			return
+		}
 		if err != nil {
 			a.broken = err
 			a.stop()

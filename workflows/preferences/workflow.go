@@ -110,7 +110,7 @@ func (r *run) follow(plan Plan) (next string, err error) {
 
 // afterDecision waits for the operator when a run finds its operation parked, as one does that the sweeper has started.
 func (r *run) afterDecision(plan Plan) (string, error) {
-	decision, err := r.awaitDecision(r.ctx, plan)
+	decision, err := r.awaitDecision(r.ctx, plan, func() bool { return false })
 	if err != nil {
 		return "", err
 	}
@@ -120,15 +120,22 @@ func (r *run) afterDecision(plan Plan) (string, error) {
 	return r.forward(plan)
 }
 
-// awaitDecision returns when an operator has decided. A decision made before we wait is found at once.
-func (r *run) awaitDecision(ctx workflow.Context, plan Plan) (preference.Decision, error) {
-	for {
+// awaitDecision returns when an operator has decided, or with none when it is over. A decision made before we wait is found
+// at once. Who waits for nothing any more must not stay: it would take the signal that is meant for whoever waits next.
+func (r *run) awaitDecision(ctx workflow.Context, plan Plan, over func() bool) (preference.Decision, error) {
+	for !over() {
 		decision, err := takeDecision(ctx, r.input(plan.Operation))
 		if err != nil || decision != "" {
 			return decision, err
 		}
-		r.decisions.Receive(ctx, nil)
+		if err := workflow.Await(ctx, func() bool { return over() || r.decisions.Len() > 0 }); err != nil {
+			return "", err
+		}
+		if !over() {
+			r.decisions.ReceiveAsync(nil)
+		}
 	}
+	return "", nil
 }
 
 // forward reaches every target, then commits; or takes everything back.

@@ -3,6 +3,7 @@ package preferences_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,7 +24,9 @@ type script struct {
 	calls []string
 
 	plans    map[string]preferences.Plan // by operation
-	next     map[string]string           // operation after operation
+	asked    func(op string)             // before the plan is answered
+	parked   func()
+	next     map[string]string // operation after operation
 	reach    func(op string, t preference.Target, attempt int) error
 	undo     func(op string, t preference.Target) ([]string, error)
 	decision func() preference.Decision
@@ -54,6 +57,15 @@ func (s *script) seen() []string {
 	return out
 }
 
+// counted answers the recorded calls of that kind, sorted.
+func (s *script) counted(kind string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := slices.DeleteFunc(slices.Clone(s.calls), func(c string) bool { return !strings.HasPrefix(c, kind) })
+	slices.Sort(out)
+	return out
+}
+
 func kindOf(call string) string { return call[:3] }
 
 func (s *script) env(t *testing.T) *testsuite.TestWorkflowEnvironment {
@@ -66,6 +78,11 @@ func (s *script) env(t *testing.T) *testsuite.TestWorkflowEnvironment {
 	}
 	register("preferences.Begin", func(_ context.Context, in preferences.OperationInput) (preferences.Plan, error) {
 		s.note("begin " + in.Operation)
+		if s.asked != nil {
+			s.asked(in.Operation)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		return s.plans[in.Operation], nil
 	})
 	register("preferences.Reach", func(ctx context.Context, in preferences.TargetInput) (out preferences.Progress, err error) {
@@ -101,6 +118,9 @@ func (s *script) env(t *testing.T) *testsuite.TestWorkflowEnvironment {
 	})
 	register("preferences.Park", func(_ context.Context, in preferences.ReasonInput) error {
 		s.note("park " + string(in.Target) + " " + in.Code)
+		if s.parked != nil {
+			s.parked()
+		}
 		return nil
 	})
 	register("preferences.TakeDecision", func(context.Context, preferences.OperationInput) (preferences.DecisionResult, error) {
@@ -110,10 +130,12 @@ func (s *script) env(t *testing.T) *testsuite.TestWorkflowEnvironment {
 }
 
 func (s *script) plan(op, do string, kind preference.Kind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.plans == nil {
 		s.plans = map[string]preferences.Plan{}
 	}
-	p := preferences.Plan{Operation: op, Do: do, Kind: kind, Source: preference.FromApp, Targets: preference.Targets, Summary: "channel promotions"}
+	p := preferences.Plan{Operation: op, Next: s.plans[op].Next, Do: do, Kind: kind, Source: preference.FromApp, Targets: preference.Targets, Summary: "channel promotions"}
 	if kind == preference.Grant {
 		p.Deadline = time.Now().Add(2 * time.Minute)
 	}
