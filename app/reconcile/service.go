@@ -228,7 +228,7 @@ func (s *Service) look(ctx context.Context, customer preference.CustomerID) (*pr
 			o = unreadable
 			continue
 		}
-		if d := before.Preferences().Drift(t, held); len(d) > 0 {
+		if d := before.Drift(t, held); len(d) > 0 {
 			drifts[t] = d
 		}
 	}

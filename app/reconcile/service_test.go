@@ -52,7 +52,7 @@ func newWorld(t *testing.T, customers ...preference.CustomerID) *world {
 			p, err = p.Apply(change, noon, preference.FromApp)
 			require.NoError(t, err)
 		}
-		w.accounts[c] = preference.Standing{Preferences: p, Chain: consent.Chain{ID: "ch_" + string(c), Key: consent.Key{1}}}
+		w.accounts[c] = preference.Standing{Preferences: p, LastNumber: 1, Chain: consent.Chain{ID: "ch_" + string(c), Key: consent.Key{1}}}
 		for _, target := range preference.Targets {
 			w.held[target][c] = p.Desired(target)
 		}

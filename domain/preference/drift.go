@@ -31,9 +31,6 @@ const (
 // channel, a mark that customers do not set) the target is put right.
 func (p Preferences) Drift(t Target, held Holding) []Drift {
 	shall := p.Desired(t)
-	if p.version == 0 {
-		return nil // a person that we have not heard of
-	}
 	if len(held) == 0 && !p.spokenOf(t) {
 		return nil // nor has the target, which sends them nothing
 	}
@@ -50,8 +47,19 @@ func (p Preferences) Drift(t Target, held Holding) []Drift {
 			out = append(out, Drift{i, Unknown, theirs, Withhold})
 		}
 	}
+	if p.version == 0 { // nothing holds of them that a target could lack; what one would send they have not agreed to
+		out = slices.DeleteFunc(out, func(d Drift) bool { return d.Remedy != Withhold })
+	}
 	slices.SortFunc(out, func(a, b Drift) int { return byItem(a.Item, b.Item) })
 	return out
+}
+
+// Drift of a person's preferences; none of somebody that we have not heard of, whose matter with the target is not ours.
+func (a *Account) Drift(t Target, held Holding) []Drift {
+	if a.lastNumber == 0 {
+		return nil
+	}
+	return a.prefs.Drift(t, held)
 }
 
 // spokenOf reports that something was ever chosen, or registered, of which the target is told.

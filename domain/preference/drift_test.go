@@ -58,7 +58,19 @@ func TestDriftAndItsRemedies(t *testing.T) {
 		require.Len(t, drifts, 1, name)
 		require.Equal(t, c.want, drifts[0].Remedy, name)
 	}
-	require.Empty(t, Defaults(ada, catalogue).Drift(CRM, Holding{email: On}), "a person that we have not heard of")
+}
+
+// Somebody subscribed in the CRM, and we took back what followed from that, as another system refused it: nothing of it holds, so the
+// CRM may not go on with it. What it does not know is no drift of somebody of whom nothing holds.
+func TestWhoWasOnlyHeardOfByWhatWasTakenBackIsComparedForWhatWouldBeSent(t *testing.T) {
+	t.Parallel()
+	email, channel := Item{Kind: EmailItem}, Item{ChannelItem, string(promotions)}
+	held := Holding{email: On, channel: Off}
+	stranger := RestoreAccount(Standing{Preferences: Defaults(ada, catalogue)})
+	require.Empty(t, stranger.Drift(CRM, held), "we have not heard of them")
+	heard := RestoreAccount(Standing{Preferences: Defaults(ada, catalogue), LastNumber: 1})
+	require.Equal(t, []Drift{{email, Off, On, Withhold}}, heard.Drift(CRM, held))
+	require.Empty(t, heard.Drift(CRM, Holding{}))
 }
 
 // Who has only ever spoken of e-mail is not known to the push provider, which sends them nothing then.
