@@ -113,7 +113,7 @@ func TestAnOperationShowsThatItRunsWhileItsTargetIsSlow(t *testing.T) {
 		a, steps, crm := attemptRig(t)
 		began := time.Now()
 		crm.EXPECT().Read(gomock.Any(), gomock.Any()).DoAndReturn(func(context.Context, preference.CustomerID) (preference.Holding, error) {
-			time.Sleep(2 * showsAfter)
+			<-time.After(2 * showsAfter) // in a bubble, where nobody waits for it
 			return preference.Holding{}, nil
 		})
 		gomock.InOrder(
