@@ -51,6 +51,7 @@ var known = []struct{ Code, Title, Meaning string }{
 	{"channel-required", "This channel is always on", "Required channels cannot be switched off."},
 	{"too-many-devices", "There are too many devices", "Release one first."},
 	{"not-parked", "The operation does not wait for a decision", "Only one in needs_attention does."},
+	{"token-moved", "The push token is with somebody else by now", "Its release cannot be taken back. Retry it."},
 	{"links-not-configured", "Links in e-mails are not configured", "Set ACCORD_PUBLIC_URL and ACCORD_LINK_KEYS."},
 	{"confirmation-required", "The subscription must be confirmed first", "A confirmation ahead of this change was taken back. Ask again."},
 	{"nothing-to-confirm", "No subscription waits to be confirmed", "It was not asked for, it is confirmed, or its time is over."},

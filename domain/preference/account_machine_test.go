@@ -111,8 +111,12 @@ func (m *machine) crashing(t *rapid.T, number int64, fn func(*Account, *Operatio
 
 func (m *machine) accepts(t *rapid.T) {
 	m.tick(time.Duration(rapid.IntRange(0, 20).Draw(t, "seconds")) * time.Second)
-	r := m.request(usefulWish.Draw(t, "wish").change(t))
+	wish := usefulWish.Draw(t, "wish")
+	r := m.request(wish.change(t))
 	r.Source = rapid.SampledFrom([]Source{FromApp, FromApp, FromCRM, FromEmailLink}).Draw(t, "source")
+	if wish.release != "" && wish.token != "" {
+		r.Source = FromTokenMove
+	}
 	r.Key = rapid.SampledFrom([]string{"", "k1", "k2", "k3"}).Draw(t, "key")
 	r.Fingerprint = rapid.SampledFrom([]string{"f1", "f1", "f2"}).Draw(t, "fingerprint")
 	tag := m.load("").Tag()
@@ -248,6 +252,11 @@ func (m *machine) decides(t *rapid.T) {
 	err := m.crashing(t, m.turn, func(a *Account, op *Operation) error { return a.Decide(op, d, operatorActor, m.now) })
 	if had != "" && had != d {
 		require.ErrorIs(t, err, fault.New(fault.Conflict, "already-decided", ""))
+		return
+	}
+	if had != d && d == CompensateIt && m.op(m.turn).Source == FromTokenMove {
+		require.ErrorIs(t, err, fault.New(fault.Conflict, "token-moved", ""))
+		require.Empty(t, m.op(m.turn).Decision)
 		return
 	}
 	require.NoError(t, err)

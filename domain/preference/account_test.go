@@ -277,6 +277,30 @@ func TestAParkedWithdrawalWaitsForAnOperator(t *testing.T) {
 	})
 }
 
+func TestTheReleaseOfATokenThatMovedIsOnlyEverRetried(t *testing.T) {
+	t.Parallel()
+	s := newShelf()
+	s.accept(t, register(t, "phone", "token-1", Granted))
+	s.finish(t)
+	require.NoError(t, s.update(t, "", func(a *Account) error {
+		r := s.request(ReleaseMovedToken("phone", "token-1", s.now))
+		r.Source, r.Actor = FromTokenMove, System
+		_, _, err := a.Accept(r, s.now)
+		return err
+	}))
+	s.begin(t)
+	require.NoError(t, s.step(t, 2, func(a *Account, op *Operation) error { return a.Park(op, refused, s.now) }))
+	decide := func(d Decision) error {
+		return s.step(t, 2, func(a *Account, op *Operation) error { return a.Decide(op, d, operatorActor, s.now) })
+	}
+
+	require.ErrorIs(t, decide(CompensateIt), fault.New(fault.Conflict, "token-moved", ""), "the token is with somebody else already")
+	require.Empty(t, s.op(2).Decision)
+	require.Equal(t, []consent.Event{consent.Requested, consent.NeedsAttention}, s.events(t, 2))
+	require.NoError(t, decide(RetryIt))
+	require.ErrorIs(t, decide(CompensateIt), fault.New(fault.Conflict, "already-decided", ""))
+}
+
 func TestAGrantThatCouldNotBeStartedLeavesItsKeyFree(t *testing.T) {
 	t.Parallel()
 	s := newShelf()

@@ -188,7 +188,7 @@ func (a *Account) Park(op *Operation, why consent.Reason, now time.Time) error {
 }
 
 // Decide is the operator's decision about a parked operation. Repeating the same decision changes nothing. Errors:
-// Conflict "not-parked", Invalid when it is neither retry nor compensate.
+// Conflict "not-parked", "already-decided" or "token-moved", Invalid when it is neither retry nor compensate.
 func (a *Account) Decide(op *Operation, d Decision, by consent.Actor, now time.Time) error {
 	if d != RetryIt && d != CompensateIt {
 		return fault.OnField("decision", "not_allowed", "must be retry or compensate")
@@ -201,6 +201,9 @@ func (a *Account) Decide(op *Operation, d Decision, by consent.Actor, now time.T
 	}
 	if op.Status != NeedsAttention {
 		return fault.New(fault.Conflict, "not-parked", "only an operation in needs_attention waits for a decision; this one is %s", op.Status)
+	}
+	if d == CompensateIt && op.Source == FromTokenMove { // or two people would have the token, and pushes would reach whoever had it
+		return fault.New(fault.Conflict, "token-moved", "the token is with somebody else by now; its release can only be retried")
 	}
 	event := consent.RetryRequested
 	if d == CompensateIt {
