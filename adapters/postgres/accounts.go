@@ -2,11 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/sha256"
-	"database/sql"
-	"encoding/json"
-	"errors"
-	"fmt"
 
 	"gorm.io/gorm"
 
@@ -17,88 +12,11 @@ import (
 
 var errNoOperation = fault.New(fault.NotFound, "not-found", "no such operation")
 
-const customerColumns = `c.id, c.version, c.state, c.last_number, c.turn, c.run, c.chain, c.data_key, c.ledger_seq, c.ledger_hash`
-
-type customerRow struct {
-	id                             string
-	version, lastNumber, turn, run int64
-	state                          []byte
-	chain                          string
-	dataKey                        []byte // wrapped; null where nothing was sealed yet
-	ledgerSeq                      int64
-	ledgerHash                     []byte
-}
-
-func (r *customerRow) dest() []any {
-	return []any{&r.id, &r.version, &r.state, &r.lastNumber, &r.turn, &r.run, &r.chain, &r.dataKey, &r.ledgerSeq, &r.ledgerHash}
-}
-
-// standing is the account without its operations, and without the key that writing to the ledger takes.
-func (r *customerRow) standing(catalogue *preference.Catalogue) (preference.Standing, error) {
-	var snapshot preference.Snapshot
-	if err := json.Unmarshal(r.state, &snapshot); err != nil {
-		return preference.Standing{}, fmt.Errorf("decode stored preferences: %w", err)
-	}
-	snapshot.Version = r.version
-	return preference.Standing{
-		Preferences: preference.Restore(preference.CustomerID(r.id), snapshot, catalogue),
-		LastNumber:  r.lastNumber, Turn: r.turn, Run: r.run,
-		Chain: consent.Chain{ID: r.chain, Head: consent.Head{Seq: r.ledgerSeq, Hash: toHash(r.ledgerHash)}},
-	}, nil
-}
-
-// writable is standing for whoever writes to the ledger.
-func (db *DB) writable(r *customerRow) (preference.Standing, error) {
-	standing, err := r.standing(db.catalogue)
-	if err == nil && r.dataKey != nil {
-		standing.Chain.Key, err = db.unwrap(r.chain, r.dataKey)
-	}
-	return standing, err
-}
-
-// toHash gives bytes that are no hash a value that no chain agrees with.
-func toHash(b []byte) (h consent.Hash) {
-	if len(b) != len(h) {
-		return sha256.Sum256(b)
-	}
-	copy(h[:], b)
-	return h
-}
-
-// Load implements ports.Accounts. A single statement sees a single moment.
-func (db *DB) Load(ctx context.Context, customer preference.CustomerID) (*preference.Account, error) {
-	tx, cancel := db.session(ctx)
-	defer cancel()
-	standing := preference.Standing{Preferences: preference.Defaults(customer, db.catalogue)}
-	first := true
-	err := query(tx, func(rows *sql.Rows) error {
-		var c customerRow
-		var o operationRow
-		err := rows.Scan(append(c.dest(), o.dest()...)...)
-		if err == nil && first {
-			first = false
-			standing, err = c.standing(db.catalogue)
-		}
-		if err != nil || !o.id.Valid {
-			return err
-		}
-		op, err := o.operation()
-		standing.Open = append(standing.Open, op)
-		return err
-	}, `SELECT `+customerColumns+`, `+operationColumns+`
-		FROM customers c LEFT JOIN operations o ON o.customer_id = c.id AND o.status IN `+openStatuses+`
-		WHERE c.id = ? ORDER BY o.number`, string(customer))
-	if err != nil {
-		return nil, translate("load account", err)
-	}
-	return preference.RestoreAccount(standing), nil
-}
-
 // Update implements ports.Accounts. After fault.Unavailable the change may have been stored all the same, when the
 // connection broke during the commit: repeat it with its key, or read.
 func (db *DB) Update(ctx context.Context, customer preference.CustomerID, key string, fn func(*preference.Account) error) (err error) {
-	ctx, done := db.span(ctx, "Update", "")
-	defer func() { done(err) }()
+	ctx, end := db.span(ctx, "Update", "")
+	defer func() { end(err) }()
 	waiting, cancel := context.WithTimeout(ctx, db.timeout)
 	defer cancel()
 	leave, err := db.lanes.enter(waiting, customer)
@@ -106,22 +24,75 @@ func (db *DB) Update(ctx context.Context, customer preference.CustomerID, key st
 		return translate("update account", err)
 	}
 	defer leave()
-	err = db.inTx(ctx, func(tx *gorm.DB) error {
-		row, err := db.lockCustomer(tx, customer)
-		if err != nil {
-			return err
-		}
-		standing, _, err := db.withOperations(tx, row, key, "")
-		if err != nil {
-			return err
-		}
-		account := preference.RestoreAccount(standing)
-		if err := fn(account); err != nil {
-			return callerError{err}
-		}
-		return save(tx, standing, account)
-	})
+	done, unknown, err := db.updateQuiet(waiting, customer, key, fn)
+	if err == nil && !done {
+		err = db.inTx(ctx, func(tx *gorm.DB) error { return db.updateBusy(tx, customer, key, unknown, fn) })
+	}
 	return translate("update account", err)
+}
+
+// updateQuiet is for a customer of whom nothing is under way, as for nearly all: it reads without a lock and stores in one
+// statement, if the customer's row is still the one that was read. Two round trips instead of four. done is false when it is
+// not, and when there is more to it: nothing has happened then, and who is refused, or has asked before, is told so under
+// the lock. unknown tells that there was no row.
+func (db *DB) updateQuiet(ctx context.Context, customer preference.CustomerID, key string, fn func(*preference.Account) error) (done, unknown bool, err error) {
+	var w writes
+	var account *preference.Account
+	// One connection for all, so that one that turns out dead is noticed before anything is stored.
+	err = db.gorm.WithContext(ctx).Connection(func(tx *gorm.DB) (err error) {
+		account, w, unknown, err = db.attemptQuiet(tx, customer, key, fn)
+		if err != nil || len(w) == 0 {
+			return err
+		}
+		version, stored, err := w.runAlone(tx)
+		if done = stored; done {
+			db.readings.keep(account, version)
+		}
+		return err
+	})
+	db.health.heard(err)
+	if contended(err) || (len(w) == 0 && lostConnection(err)) { // nothing was stored, so it may be tried again
+		err = nil
+	}
+	return done, unknown, err
+}
+
+// attemptQuiet answers what there is to store for a customer of whom nothing is under way.
+func (db *DB) attemptQuiet(tx *gorm.DB, customer preference.CustomerID, key string, fn func(*preference.Account) error) (
+	account *preference.Account, w writes, unknown bool, err error) {
+	var row customerRow
+	var version string
+	found, err := queryOne(tx, append([]any{&version}, row.dest()...), `SELECT c.xmin::text, `+customerColumns+` FROM customers c WHERE c.id = ?`, string(customer))
+	if err != nil || !found || row.turn != 0 || row.dataKey == nil {
+		return nil, nil, err == nil && !found, err
+	}
+	standing, _, err := db.withOperations(tx, row, key, "")
+	if err != nil {
+		return nil, nil, false, err
+	}
+	account = preference.RestoreAccount(standing)
+	if fn(account) != nil {
+		return nil, nil, false, nil
+	}
+	w, err = changes(standing, account, version)
+	return account, w, false, err
+}
+
+// updateBusy is for everybody else.
+func (db *DB) updateBusy(tx *gorm.DB, customer preference.CustomerID, key string, unknown bool, fn func(*preference.Account) error) error {
+	row, err := db.lockCustomer(tx, customer, unknown)
+	if err != nil {
+		return err
+	}
+	standing, _, err := db.withOperations(tx, row, key, "")
+	if err != nil {
+		return err
+	}
+	account := preference.RestoreAccount(standing)
+	if err := fn(account); err != nil {
+		return callerError{err}
+	}
+	return save(tx, standing, account)
 }
 
 // UpdateOperation implements ports.Accounts; see Update about fault.Unavailable. Who calls it has the turn, so nobody
@@ -170,7 +141,7 @@ func (db *DB) updateUnlocked(ctx context.Context, operation string, fn func(*pre
 		// What was read a while ago is good enough to store something on condition that it still holds, and for nothing
 		// else: who is refused, or does nothing, may be so for what has changed since.
 		if w, err := r.update(fn); err == nil && len(w) > 0 {
-			if done, err = w.runAlone(db.gorm.WithContext(ctx)); done || err != nil {
+			if _, done, err = w.runAlone(db.gorm.WithContext(ctx)); done || err != nil {
 				return done, true, err
 			}
 		}
@@ -190,47 +161,10 @@ func (db *DB) updateUnlocked(ctx context.Context, operation string, fn func(*pre
 			return nil
 		}
 		committing = true
-		done, err = w.runAlone(tx)
+		_, done, err = w.runAlone(tx)
 		return err
 	})
 	return done, committing, err
-}
-
-// readOperation reads an operation's account and the version of the customer's row, in one statement, which sees one
-// moment.
-func (db *DB) readOperation(tx *gorm.DB, operation string) (*reading, error) {
-	r := &reading{}
-	err := query(tx, func(rows *sql.Rows) (err error) {
-		var c customerRow
-		var o operationRow
-		if err := rows.Scan(append(append([]any{&r.version}, c.dest()...), o.dest()...)...); err != nil {
-			return err
-		}
-		if r.standing.Preferences.Customer() == "" {
-			if r.standing, err = db.writable(&c); err != nil {
-				return err
-			}
-		}
-		op, err := o.operation()
-		if err != nil {
-			return err
-		}
-		if !op.Status.Settled() {
-			r.standing.Open = append(r.standing.Open, op)
-		}
-		if op.ID == operation {
-			r.op = op
-		}
-		return nil
-	}, `SELECT c.xmin::text, `+customerColumns+`, `+operationColumns+`
-		FROM customers c CROSS JOIN LATERAL (
-		  SELECT o.* FROM operations o WHERE o.customer_id = c.id AND o.status IN `+openStatuses+`
-		  UNION ALL SELECT o.* FROM operations o WHERE o.id = ? AND o.status NOT IN `+openStatuses+`
-		) o WHERE c.id = (SELECT customer_id FROM operations WHERE id = ?) ORDER BY o.number`, operation, operation)
-	if err == nil && r.op == nil {
-		err = errNoOperation
-	}
-	return r, err
 }
 
 func (db *DB) updateLocked(ctx context.Context, operation string, fn func(*preference.Account, *preference.Operation) error) error {
@@ -271,98 +205,4 @@ func (db *DB) underLock(tx *gorm.DB, operation string, fn func(*preference.Accou
 		return err
 	}
 	return save(tx, standing, account)
-}
-
-// lockCustomer locks the customer's row, making it when there is none.
-func (db *DB) lockCustomer(tx *gorm.DB, customer preference.CustomerID) (customerRow, error) {
-	var row customerRow
-	found, err := queryOne(tx, row.dest(), `SELECT `+customerColumns+` FROM customers c WHERE c.id = ? FOR UPDATE`, string(customer))
-	if err != nil {
-		return row, err
-	}
-	if found {
-		return row, db.giveKey(tx, &row)
-	}
-	state, err := encode(preference.Defaults(customer, db.catalogue).Snapshot())
-	if err != nil {
-		return row, err
-	}
-	chain, dataKey, err := db.newChain()
-	if err != nil {
-		return row, err
-	}
-	// Who comes second waits here for the first to commit. The update changes nothing but takes the lock and reads.
-	found, err = queryOne(tx, row.dest(), `INSERT INTO customers AS c
-		(id, version, state, last_number, turn, run, chain, data_key, ledger_seq, ledger_hash, created_at, updated_at)
-		VALUES (?, 0, ?, 0, 0, 0, ?, ?, 0, ?, statement_timestamp(), statement_timestamp())
-		ON CONFLICT (id) DO UPDATE SET id = excluded.id RETURNING `+customerColumns,
-		string(customer), state, chain, dataKey, make([]byte, len(consent.Hash{})))
-	if err == nil && !found {
-		err = errors.New("the customer's row was neither made nor found")
-	}
-	if err != nil {
-		return row, err
-	}
-	return row, db.giveKey(tx, &row)
-}
-
-// withOperations reads the open operations, and the one that has used key or has the id, when either is asked for. The
-// customer's row is locked: nobody else can add or change any of them.
-func (db *DB) withOperations(tx *gorm.DB, row customerRow, key, id string) (preference.Standing, *preference.Operation, error) {
-	standing, err := db.writable(&row)
-	if err != nil || row.lastNumber == 0 {
-		return standing, nil, err
-	}
-	var parts []string
-	var args []any
-	if row.turn != 0 { // somebody has the turn exactly while operations are open
-		parts = append(parts, `o.customer_id = ? AND o.status IN `+openStatuses)
-		args = append(args, row.id)
-	}
-	if key != "" {
-		parts = append(parts, `o.customer_id = ? AND o.idempotency_key = ? AND o.status NOT IN `+openStatuses)
-		args = append(args, row.id, key)
-	}
-	if id != "" {
-		parts = append(parts, `o.id = ? AND o.status NOT IN `+openStatuses)
-		args = append(args, id)
-	}
-	if len(parts) == 0 {
-		return standing, nil, nil
-	}
-	var asked *preference.Operation
-	var o operationRow
-	err = query(tx, func(rows *sql.Rows) error {
-		o = operationRow{}
-		if err := rows.Scan(o.dest()...); err != nil {
-			return err
-		}
-		op, err := o.operation()
-		if err != nil {
-			return err
-		}
-		if !op.Status.Settled() {
-			standing.Open = append(standing.Open, op)
-		}
-		if key != "" && op.Key == key {
-			standing.Prior = op
-		}
-		if id != "" && op.ID == id {
-			asked = op
-		}
-		return nil
-	}, selectOperations(parts), args...)
-	return standing, asked, err
-}
-
-// selectOperations is one SELECT for each condition: OR over two partial indexes would use neither.
-func selectOperations(conditions []string) string {
-	statement := ""
-	for i, condition := range conditions {
-		if i > 0 {
-			statement += ` UNION ALL `
-		}
-		statement += `SELECT ` + operationColumns + ` FROM operations o WHERE ` + condition
-	}
-	return statement + ` ORDER BY number`
 }

@@ -18,7 +18,7 @@ const forgetTimeout = time.Minute
 
 // Forget implements ports.Erasures; see Update about fault.Unavailable: repeating it is always right.
 func (db *DB) Forget(ctx context.Context, operation string, now time.Time) (proof ports.ErasureProof, err error) {
-	err = againWithin(ctx, forgetTimeout, func(ctx context.Context) (committing bool, err error) {
+	err = db.againWithin(ctx, forgetTimeout, func(ctx context.Context) (committing bool, err error) {
 		return db.tryTx(ctx, func(tx *gorm.DB) error {
 			if err := tx.Exec(`SELECT set_config('statement_timeout', ?, true)`, millis(forgetTimeout)).Error; err != nil {
 				return err

@@ -49,7 +49,7 @@ func (db *DB) PublishMessage(ctx context.Context, source, externalID string, rec
 	if p.many {
 		limit = max(limit, manyTimeout)
 	}
-	err := againWithin(ctx, limit, func(ctx context.Context) (committing bool, err error) {
+	err := db.againWithin(ctx, limit, func(ctx context.Context) (committing bool, err error) {
 		err = db.onWire(ctx, "publish a message", func(ctx context.Context, conn *pgx.Conn) error {
 			for range tries {
 				if committing, err = db.publish(ctx, conn, &p); !errors.Is(err, errStale) {

@@ -30,7 +30,7 @@ func (db *DB) wireTx(ctx context.Context, doing string, fn func(context.Context,
 }
 
 func (db *DB) wireTxWithin(ctx context.Context, limit time.Duration, doing string, fn func(context.Context, pgx.Tx) error) error {
-	return againWithin(ctx, limit, func(ctx context.Context) (committing bool, err error) {
+	return db.againWithin(ctx, limit, func(ctx context.Context) (committing bool, err error) {
 		err = db.onWire(ctx, doing, func(ctx context.Context, conn *pgx.Conn) error {
 			tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 			if err != nil {

@@ -65,6 +65,7 @@ type DB struct {
 	keys       ports.ChainKeys
 	links      linkCache
 	spans      trace.Tracer
+	health     *health
 	checked    atomic.Int64 // last inbox that CleanUp has counted again
 }
 
@@ -85,7 +86,8 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	pool := stdlib.OpenDB(*conf)
+	health := &health{}
+	pool := stdlib.OpenDB(*conf, stdlib.OptionShouldPing(health.doubtful))
 	pool.SetMaxOpenConns(c.MaxConns)
 	pool.SetMaxIdleConns(c.MaxConns)
 	pool.SetConnMaxLifetime(time.Hour) // so that load spreads again after a failover
@@ -100,7 +102,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), pool.Close())
 	}
-	db := &DB{gorm: g, pool: pool, catalogue: c.Catalogue, timeout: c.Timeout, log: c.Logger, conf: conf, cards: c.Cards, keys: c.Keys, spans: c.Spans}
+	db := &DB{gorm: g, pool: pool, catalogue: c.Catalogue, timeout: c.Timeout, log: c.Logger, conf: conf, cards: c.Cards, keys: c.Keys, spans: c.Spans, health: health}
 	db.outcomes = newOutcomes(conf, db, c.Logger)
 	if err := db.Ready(ctx); err != nil {
 		return nil, errors.Join(err, pool.Close())

@@ -29,8 +29,12 @@ const maxReadings = 1024
 
 // readings remembers what was read when an operation's steps began: they begin together, so one query is enough for all
 // of them, and what was read is what the settling of the operation starts from, as hardly ever anybody comes between.
+//
+// What was accepted here and begun with it was read by that, so its steps need not read it again. They start in the same
+// process, nearly always, where one works on operations at all.
 type readings struct {
 	mu     sync.Mutex
+	asked  bool // steps begin here
 	known  map[string]*pending
 	oldest []string // in the order in which they were asked for; some are taken already
 }
@@ -60,13 +64,39 @@ func (k *readings) operation(id string, read func() (*reading, error)) (preferen
 	return *r.op, nil
 }
 
+// keep remembers an account that has been stored, for the steps of the operation that was begun with it.
+func (k *readings) keep(account *preference.Account, version string) {
+	r := &reading{standing: account.Standing(), version: version}
+	r.standing.Prior = nil
+	for i, op := range r.standing.Open {
+		mine := *op // whoever has accepted it may go on reading theirs
+		r.standing.Open[i] = &mine
+		if op.Number == r.standing.Turn && op.Status == preference.Running {
+			r.op = &mine
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if r.op == nil || !k.asked || k.known[r.op.ID] != nil {
+		return
+	}
+	p := k.remember(r.op.ID)
+	p.reading, p.op, p.err = r, *r.op, nil
+	close(p.ready)
+}
+
 // ask answers what is known or being read, and whether it is the caller who has to read it.
 func (k *readings) ask(id string) (p *pending, mine bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.asked = true
 	if p := k.known[id]; p != nil {
 		return p, false
 	}
+	return k.remember(id), true
+}
+
+func (k *readings) remember(id string) *pending {
 	if k.known == nil {
 		k.known = map[string]*pending{}
 	}
@@ -74,9 +104,9 @@ func (k *readings) ask(id string) (p *pending, mine bool) {
 		delete(k.known, k.oldest[0])
 		k.oldest = k.oldest[1:]
 	}
-	p = &pending{ready: make(chan struct{}), err: errNotRead}
+	p := &pending{ready: make(chan struct{}), err: errNotRead}
 	k.known[id], k.oldest = p, append(k.oldest, id)
-	return p, true
+	return p
 }
 
 // fill reads. A failure is kept for nobody, and neither is what may still change before it runs.

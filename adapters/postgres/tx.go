@@ -28,14 +28,15 @@ func (db *DB) inTx(ctx context.Context, fn func(*gorm.DB) error) error {
 // again tries until the server neither undid it nor the connection was lost before the commit. A connection lost during
 // the commit is not tried again, as it may have taken effect.
 func (db *DB) again(ctx context.Context, try func(context.Context) (committing bool, err error)) error {
-	return againWithin(ctx, db.timeout, try)
+	return db.againWithin(ctx, db.timeout, try)
 }
 
-func againWithin(ctx context.Context, limit time.Duration, try func(context.Context) (committing bool, err error)) error {
+func (db *DB) againWithin(ctx context.Context, limit time.Duration, try func(context.Context) (committing bool, err error)) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for n := 1; ; n++ {
 		committing, err := try(ctx)
+		db.health.heard(err)
 		var theirs callerError
 		switch {
 		case errors.Is(err, errNothing):
@@ -144,19 +145,20 @@ func (w writes) run(tx *gorm.DB) error {
 
 // runAlone is run without a transaction: one statement, which the server refuses with a division by zero when anything
 // is not as it should be, and then nothing of it has happened. ok is false then, and when there is too much for one
-// statement.
-func (w writes) runAlone(tx *gorm.DB) (ok bool, err error) {
+// statement. The rows that it has written have the version, as `xmin` shows it.
+func (w writes) runAlone(tx *gorm.DB) (version string, ok bool, err error) {
 	if len(w) > maxWrites {
-		return false, nil
+		return "", false, nil
 	}
 	with, touched, args := w.combined()
 	var done int64
-	_, err = queryOne(tx, []any{&done}, fmt.Sprintf("%s SELECT 1 / (CASE WHEN %s = %d THEN 1 ELSE 0 END)", with, touched, len(w)), args...)
+	_, err = queryOne(tx, []any{&done, &version},
+		fmt.Sprintf("%s SELECT 1 / (CASE WHEN %s = %d THEN 1 ELSE 0 END), pg_current_xact_id()::xid::text", with, touched, len(w)), args...)
 	switch state(err) {
 	case "22012", "23505": // division by zero; or what somebody else has added meanwhile is in the way
-		return false, nil
+		return "", false, nil
 	}
-	return err == nil, err
+	return version, err == nil, err
 }
 
 // combined makes one statement of all, and an expression for how many rows they have touched. The

@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +18,11 @@ import (
 // BenchmarkAccept holds withdrawals that are durably accepted (202, `Prefer: respond-async`) against the database's own
 // rate for the same statements: the texts and values that the API itself has sent, with other customers' ids in them, run
 // through as many connections by pgx alone. Temporal is down meanwhile, which must not keep a withdrawal from being
-// accepted, and which leaves both sides with nothing but the acceptance.
+// accepted, and which leaves both sides with nothing but the acceptance. Each ratio is given to both:
+//
+//   - bare transaction: the statements between begin and commit
+//   - bare statements: as they are sent, which is without a transaction around them (the last one stores everything, on
+//     condition that the first one's row is still what it was)
 //
 // Every withdrawal is of another customer, who is known and has a phone.
 func BenchmarkAccept(b *testing.B) {
@@ -41,15 +47,16 @@ func BenchmarkAccept(b *testing.B) {
 		return people.id(people.last.Load())
 	})
 	contenders := []contender{
-		{name: "bare transaction", op: transaction.replay(b, cfg.DatabaseURL.Reveal(), cfg.DatabaseConns, people)},
+		{name: "bare transaction", op: transaction.replay(b, cfg.DatabaseURL.Reveal(), cfg.DatabaseConns, people, true)},
+		{name: "bare statements", op: transaction.replay(b, cfg.DatabaseURL.Reveal(), cfg.DatabaseConns, people, false)},
 		{name: "withdrawal", op: accept, prepare: func(int) { people.sign(perRound) }},
 	}
-	table := newTable(b, "accepted", "bare")
+	table := newTable(b, "accepted", "transaction", "statements")
 	var notes []string
 	for _, clients := range clientCounts {
 		measured := rounds(b, clients, min(window(b), longest), watched, contenders)
 		table.add(clients, contenders, measured)
-		notes = append(notes, goal(b, fmt.Sprintf("withdrawals at %d clients, throughput", clients), ratio(measured[1], measured[0], rate), .5, false))
+		notes = append(notes, goal(b, fmt.Sprintf("withdrawals at %d clients, throughput", clients), ratio(measured[2], measured[0], rate), .5, false))
 	}
 	notes = append(notes, fmt.Sprintf("statements of one acceptance: %s", strings.Join(transaction.names(), ", ")))
 	b.ReportMetric(0, "ns/op")
@@ -120,8 +127,8 @@ func (t transaction) names() []string {
 	return out
 }
 
-// replay runs the statements for another customer, as another operation.
-func (t transaction) replay(b *testing.B, url string, connections int, people *people) func(context.Context) error {
+// replay runs the statements for another customer, as another operation; in a transaction of their own, when asked for.
+func (t transaction) replay(b *testing.B, url string, connections int, people *people, inOne bool) func(context.Context) error {
 	b.Helper()
 	config, err := pgxpool.ParseConfig(url)
 	require.NoError(b, err)
@@ -134,38 +141,57 @@ func (t transaction) replay(b *testing.B, url string, connections int, people *p
 		if err != nil {
 			return err
 		}
-		customer, operation := people.id(n), newID()
 		conn, err := pool.Acquire(ctx)
 		if err != nil {
 			return err
 		}
 		defer conn.Release()
-		for _, s := range t.statements {
-			args := make([]any, len(s.args))
-			for i, arg := range s.args {
-				switch arg {
-				case t.customer:
-					arg = customer
-				case chainOf(t.customer):
-					arg = chainOf(customer)
-				case t.operation:
-					arg = operation
-				}
-				args[i] = arg
+		if !inOne {
+			return t.run(ctx, conn, people.id(n), newID())
+		}
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return t.run(ctx, tx, people.id(n), newID()) })
+	}
+}
+
+// condition finds the parameter that says which version of the customer's row has been read.
+var condition = regexp.MustCompile(`xmin::text = \$(\d+)`)
+
+func (t transaction) run(ctx context.Context, on interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, customer, operation string) error {
+	version := ""
+	for _, s := range t.statements {
+		args := make([]any, len(s.args))
+		for i, arg := range s.args {
+			switch arg {
+			case t.customer:
+				arg = customer
+			case chainOf(t.customer):
+				arg = chainOf(customer)
+			case t.operation:
+				arg = operation
 			}
-			rows, err := conn.Query(ctx, s.text, args...)
+			args[i] = arg
+		}
+		if at := condition.FindStringSubmatch(s.text); at != nil {
+			n, err := strconv.Atoi(at[1])
 			if err != nil {
 				return err
 			}
-			for rows.Next() {
-				_ = rows.RawValues()
-			}
-			if err := rows.Err(); err != nil {
-				return err
-			}
+			args[n] = version // the first one tells the format of the results
 		}
-		return nil
+		rows, err := on.Query(ctx, s.text, args...)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			version = string(rows.RawValues()[0])
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // Customers are for one withdrawal each, and there are only so many of them.

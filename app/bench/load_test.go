@@ -1,12 +1,9 @@
 package bench
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -18,8 +15,7 @@ type contender struct {
 	op   func(ctx context.Context) error
 	// prepare, when set, is called outside the measured time with how many units the next round may need.
 	prepare func(units int)
-	// drain, when set, waits for what is left to be done when all clients have their answers. It counts as time, and what
-	// falls into it as work.
+	// drain, when set, waits for what is left to be done when all clients have their answers.
 	drain func(ctx context.Context) error
 	// allocates, when set, says how many allocations one unit takes on the side that serves it.
 	allocates func(b *testing.B) float64
@@ -39,73 +35,54 @@ func (r round) quantile(q float64) time.Duration {
 // most is how long a round may take in all: a hung unit fails the benchmark instead of holding it up.
 const most = 2 * time.Minute
 
-// drive keeps clients busy, each with one unit after the other. The window opens when each has finished its first, and
-// what finishes in it counts; the rest is let run out, so that nothing of it falls into the next round. Where there is
-// something to drain, the window stays open until that is done, and all of it counts: otherwise who answers before the work
-// is done would seem to do more of it than it does.
+// drive keeps clients busy, each with one unit after the other. They warm up with a unit each; then, from rest to rest, all
+// that they do counts, and the time that it takes until nothing is left to be done. So nothing of it falls into another
+// round, and who answers before the work is done does not seem to do more of it than it does.
 func drive(parent context.Context, clients int, window time.Duration, watched processes, c contender) (round, error) {
 	ctx, cancel := context.WithTimeout(parent, most)
 	defer cancel()
+	if _, err := c.keep(ctx, clients, 0); err != nil {
+		return round{}, err
+	}
+	opened, before := time.Now(), watched.used()
+	took, err := c.keep(ctx, clients, window)
+	if err != nil {
+		return round{}, err
+	}
+	closed, after := time.Now(), watched.used()
+	slices.Sort(took)
+	return round{rate: float64(len(took)) / closed.Sub(opened).Seconds(), took: took, cpu: after.since(before, len(took))}, nil
+}
+
+// keep keeps clients busy for so long, one unit each at least, and returns how long each unit took, when nothing is left to
+// be done.
+func (c contender) keep(ctx context.Context, clients int, long time.Duration) (took []time.Duration, err error) {
 	var (
-		warm, all sync.WaitGroup
-		stop      atomic.Bool
-		mu        sync.Mutex
-		failed    error
-		done      []sample
+		all sync.WaitGroup
+		mu  sync.Mutex
 	)
-	warm.Add(clients)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	until := time.Now().Add(long)
 	for range clients {
 		all.Go(func() {
-			warmed := sync.OnceFunc(warm.Done)
-			defer warmed()
-			for !stop.Load() {
+			for first := true; first || time.Now().Before(until); first = false {
 				began := time.Now()
-				err := c.op(ctx)
-				ended := time.Now()
-				mu.Lock()
-				failed = cmp.Or(failed, err)
-				done = append(done, sample{ended, ended.Sub(began)})
-				mu.Unlock()
-				warmed()
-				if err != nil {
-					stop.Store(true)
+				if err := c.op(ctx); err != nil {
+					cancel(err)
+					return
 				}
+				mu.Lock()
+				took = append(took, time.Since(began))
+				mu.Unlock()
 			}
 		})
 	}
-	warm.Wait()
-	opened, before := time.Now(), watched.used()
-	timer := time.NewTimer(window)
-	defer timer.Stop()
-	<-timer.C
-	closed, after := time.Now(), watched.used()
-	stop.Store(true)
 	all.Wait()
-	if failed == nil && c.drain != nil {
-		failed = c.drain(ctx)
-		closed, after = time.Now(), watched.used()
+	if err := context.Cause(ctx); err != nil || c.drain == nil {
+		return took, err
 	}
-	if failed != nil {
-		return round{}, failed
-	}
-	var out round
-	for _, s := range done {
-		if s.ended.After(opened) && !s.ended.After(closed) {
-			out.took = append(out.took, s.took)
-		}
-	}
-	if len(out.took) == 0 {
-		return round{}, fmt.Errorf("nothing was finished within %v by %d clients", window, clients)
-	}
-	slices.Sort(out.took)
-	out.rate = float64(len(out.took)) / closed.Sub(opened).Seconds()
-	out.cpu = after.since(before, len(out.took))
-	return out, nil
-}
-
-type sample struct {
-	ended time.Time
-	took  time.Duration
+	return took, c.drain(ctx)
 }
 
 // rounds lets the contenders take turns. The order is turned around from round to round, so that none always comes after
