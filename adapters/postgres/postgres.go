@@ -59,6 +59,7 @@ type DB struct {
 	lanes      lanes
 	inboxLanes lanes // by inbox.Viewer.Key
 	readings   readings
+	starts     starts
 	outcomes   *outcomes
 	conf       *pgx.ConnConfig // of connections beside the pool
 	cards      ports.Cards

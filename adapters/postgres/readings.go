@@ -85,6 +85,20 @@ func (k *readings) keep(account *preference.Account, version string) {
 	close(p.ready)
 }
 
+// targets is how many targets an operation has whose steps begin here, 0 when that is not known.
+func (k *readings) targets(id string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.known[id]; p != nil {
+		select {
+		case <-p.ready:
+			return len(p.op.Targets)
+		default:
+		}
+	}
+	return 0
+}
+
 // ask answers what is known or being read, and whether it is the caller who has to read it.
 func (k *readings) ask(id string) (p *pending, mine bool) {
 	k.mu.Lock()

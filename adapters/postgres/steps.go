@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"accord/domain/fault"
@@ -94,51 +93,6 @@ func (db *DB) readStep(ctx context.Context, operation string, t preference.Targe
 	}
 	step, err := s.step()
 	return *op, step, err
-}
-
-// StartStep implements ports.Steps. The share lock on the operation makes a compensation that starts at the same moment
-// wait, so that it sees this step and undoes it.
-func (db *DB) StartStep(ctx context.Context, operation string, s ports.TargetStep) (stored ports.TargetStep, first bool, err error) {
-	assignment, err := encode(s.Assignment)
-	if err != nil {
-		return ports.TargetStep{}, false, translate("start step", err)
-	}
-	var moved any
-	if len(s.Moved) > 0 {
-		if moved, err = encode(s.Moved); err != nil {
-			return ports.TargetStep{}, false, translate("start step", err)
-		}
-	}
-	tx, cancel := db.session(ctx)
-	defer cancel()
-	var row stepRow
-	first, err = queryOne(tx, row.dest(), `INSERT INTO operation_targets AS t
-		(operation_id, target, state, assignment, moved, maybe_done, attempts, code, updated_at)
-		SELECT o.id, ?, ?, ?, ?, ?, ?, '', statement_timestamp()
-		FROM operations o WHERE o.id = ? AND o.status IN ('running', 'needs_attention') FOR SHARE
-		ON CONFLICT (operation_id, target) DO UPDATE SET state = excluded.state, assignment = excluded.assignment,
-		  moved = excluded.moved, maybe_done = t.maybe_done OR excluded.maybe_done, updated_at = excluded.updated_at
-		  WHERE t.assignment IS NULL
-		RETURNING `+stepColumns,
-		string(s.Target), string(s.State), assignment, moved, s.MaybeDone, s.Attempts, operation)
-	if err != nil {
-		return ports.TargetStep{}, false, translate("start step", err)
-	}
-	step, err := row.step()
-	if !first { // somebody was first, or it must not be
-		var op preference.Operation
-		op, step, err = db.readStep(ctx, operation, s.Target)
-		if err == nil && op.Status != preference.Running && op.Status != preference.NeedsAttention {
-			err = errNotRunning
-		}
-	}
-	if err == nil && step == nil {
-		err = errors.New("the step was neither stored nor found")
-	}
-	if err != nil {
-		return ports.TargetStep{}, false, translate("start step", err)
-	}
-	return *step, first, nil
 }
 
 // MarkStep implements ports.Steps. A code stays until the next failure, and maybe-done once said stays said. Once the
