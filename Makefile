@@ -44,7 +44,7 @@ test: stack ## Run every test, against real Postgres and Temporal
 	go test -race -timeout 20m ./app/systemtest
 
 bench: stack ## Run the benchmarks
-	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m ./...
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m ./...
 
 fuzz: stack ## Fuzz each target for a short time (FUZZTIME=10s, FUZZ=pattern of "package target")
 	@.ci/fuzz $(FUZZTIME) '$(or $(FUZZ),.)'

@@ -15,9 +15,9 @@ type Accounts interface {
 	// the defaults.
 	Load(ctx context.Context, customer preference.CustomerID) (*preference.Account, error)
 
-	// Update loads the account under its lock (with the operation that has used key, when key is not empty), runs fn
-	// and stores all that fn did, in one transaction. When fn fails nothing is stored. fn may run more than once and
-	// must only touch the account.
+	// Update loads the account (with the operation that has used key, when key is not empty), runs fn and stores all that
+	// fn did, as if nobody else touched the account meanwhile. When fn fails nothing is stored. fn may run more than once,
+	// on an account that turns out to be outdated too, and must only touch the account.
 	Update(ctx context.Context, customer preference.CustomerID, key string, fn func(*preference.Account) error) error
 
 	// UpdateOperation is Update for the account of an operation, and hands over that operation too. When the operation

@@ -72,7 +72,7 @@ func (db *DB) attemptQuiet(tx *gorm.DB, customer preference.CustomerID, key stri
 	}
 	account = preference.RestoreAccount(standing)
 	if fn(account) != nil {
-		return nil, nil, false, nil
+		return nil, nil, false, nil //nolint:nilerr // under the lock it fails again, or does not
 	}
 	w, err = changes(standing, account, version)
 	return account, w, false, err

@@ -17,6 +17,8 @@ type contender struct {
 	prepare func(units int)
 	// drain, when set, waits for what is left to be done when all clients have their answers.
 	drain func(ctx context.Context) error
+	// rests is how long the servers need afterwards until nothing is due any more that was left behind, timers among it.
+	rests time.Duration
 	// allocates, when set, says how many allocations one unit takes on the side that serves it.
 	allocates func(b *testing.B) float64
 }
@@ -105,6 +107,7 @@ func rounds(b *testing.B, clients int, window time.Duration, watched processes, 
 				b.Fatalf("%s, %d clients: %v", c.name, clients, err)
 			}
 			out[at] = append(out[at], r)
+			<-time.After(c.rests)
 		}
 	}
 	return out
