@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"accord/adapters/postgres"
 	"accord/domain/consent"
 	"accord/domain/fault"
 	"accord/domain/preference"
@@ -136,6 +137,42 @@ func TestAnUpdateThatWasOvertakenIsDoneAgainUnderTheLock(t *testing.T) {
 		require.Equal(t, status, op.Status)
 	}
 	require.Empty(t, verify(t, here, ""))
+}
+
+// Neither is an acceptance under the lock where nothing is under way. Whoever came between is seen, also when nothing is
+// open any more, and when the customer has been forgotten.
+func TestAnAcceptanceThatWasOvertakenIsDoneAgainUnderTheLock(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		meanwhile func(*testing.T, *postgres.DB)
+		saw       []int64 // the last operation's number
+	}{
+		"by one that is open":    {func(t *testing.T, db *postgres.DB) { portstest.Accept(t, db, "ada", portstest.Unsubscribe("ada")) }, []int64{1, 2}},
+		"by one that is applied": {func(t *testing.T, db *postgres.DB) { portstest.Apply(t, db, "ada", portstest.Unsubscribe("ada")) }, []int64{1, 2}},
+		"by an erasure":          {func(t *testing.T, db *postgres.DB) { portstest.Erase(t, db, "ada") }, []int64{1, 0}},
+		"by nobody":              {func(*testing.T, *postgres.DB) {}, []int64{1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := migrated(t)
+			here, there := open(t, url), open(t, url)
+			portstest.Apply(t, here, "ada", portstest.Subscribe("ada"))
+			var saw []int64
+			require.NoError(t, here.Update(t.Context(), "ada", "", func(a *preference.Account) error {
+				saw = append(saw, a.Standing().LastNumber)
+				if len(saw) == 1 {
+					tc.meanwhile(t, there)
+				}
+				_, _, err := a.Accept(portstest.Unsubscribe("ada"), portstest.Noon)
+				return err
+			}))
+			require.Equal(t, tc.saw, saw)
+			now, err := there.Load(t.Context(), "ada")
+			require.NoError(t, err)
+			require.Equal(t, saw[len(saw)-1]+1, now.Standing().LastNumber)
+			require.Empty(t, verify(t, here, ""))
+		})
+	}
 }
 
 // An operator's decision that is taken leaves no trace in the ledger, and must be noticed all the same.
