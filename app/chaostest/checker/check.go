@@ -112,6 +112,7 @@ func Check(h *History, f *Final) *Report {
 		k.echoes(p)
 	}
 	k.tokens()
+	k.drifts()
 	k.inboxes()
 	return k.report
 }

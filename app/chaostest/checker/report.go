@@ -38,6 +38,7 @@ const (
 	RuleOnce         = "told-twice-made-once" // however often it is delivered
 	RuleLater        = "later-decision-wins"  // whatever is heard first; at the same time the withdrawal
 	RuleEcho         = "no-echo"              // who told us is not told the same
+	RuleDrift        = "nothing-drifts"       // the comparison finds nothing to mend where nobody decides elsewhere
 	RuleErased       = "erased-for-good"      // nothing is held of somebody who was erased, and it is proved
 	RuleHold         = "held-at-once"         // nothing is sent from the moment a withdrawal is accepted
 	RuleForeign      = "own-operations-only"  // somebody else's are not there
@@ -55,7 +56,7 @@ const (
 
 // Rules lists all of them.
 var Rules = []string{RuleQuiet, RuleAudit, RuleChain, RuleComplete, RuleAsked, RuleAnswer, RuleWithdrawal, RuleRefused, RuleOrder, RuleKey,
-	RuleMatch, RuleAgree, RuleToken, RuleRead, RuleHeard, RuleOnce, RuleLater, RuleEcho, RuleErased, RuleHold, RuleForeign, RuleMessages, RulePaging, RuleCounts, RuleFresh, RuleGone, RuleReceipts,
+	RuleMatch, RuleAgree, RuleToken, RuleRead, RuleHeard, RuleOnce, RuleLater, RuleEcho, RuleDrift, RuleErased, RuleHold, RuleForeign, RuleMessages, RulePaging, RuleCounts, RuleFresh, RuleGone, RuleReceipts,
 	RuleChanges, RuleStream, RuleInternal, RuleRecordedOnce}
 
 // Report is the verdict, with what it rests on: a rule that nothing was held against has proved nothing.
