@@ -150,6 +150,8 @@ func (db *DB) forgetPerson(tx *gorm.DB, customer preference.CustomerID) error {
 		{`UPDATE operation_targets SET moved = (SELECT jsonb_agg(m) FROM jsonb_array_elements(moved) m WHERE m->>'owner' <> ?)
 			WHERE moved IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(moved) m WHERE m->>'owner' = ?)`, []any{id, id}},
 		{`DELETE FROM client_events WHERE viewer = ?`, []any{viewer}},
+		{`SELECT pg_advisory_xact_lock(` + presenceLock + `)`, nil},
+		{`INSERT INTO erased_viewers (digest, at) VALUES (sha256(convert_to(?, 'UTF8')), clock_timestamp()) ON CONFLICT (digest) DO UPDATE SET at = excluded.at`, []any{viewer}},
 		{`DELETE FROM engagement_presence WHERE viewer = ?`, []any{viewer}},
 		{`DELETE FROM link_conversions WHERE viewer = ?`, []any{viewer}},
 		{`UPDATE engagement_progress SET checked_until = '' WHERE checked_until = ?`, []any{id}}, // the round begins anew

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -14,6 +15,7 @@ import (
 	"accord/adapters/postgres"
 	"accord/domain/consent"
 	"accord/domain/fault"
+	"accord/domain/inbox"
 	"accord/domain/preference"
 	"accord/ports"
 	"accord/ports/portstest"
@@ -91,6 +93,39 @@ func aLife(t *testing.T, db *postgres.DB, conn *pgx.Conn, customer preference.Cu
 	}
 	_, _, _, err = db.CountChanges(t.Context(), 100)
 	require.NoError(t, err)
+}
+
+// A process may have seen somebody before they were erased and store it only afterwards: it was slow, or stood still.
+func TestWhoWasErasedIsNotRecordedAsThereAfterwards(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	db, conn := open(t, url), connect(t, url)
+	portstest.Apply(t, db, leaver, portstest.Subscribe(leaver))
+	today := time.Now().UTC().Truncate(24 * time.Hour)
+	seen := []ports.Presence{{Day: today, Viewer: inbox.CustomerViewer(leaver)}, {Day: today, Viewer: inbox.CustomerViewer("grace")}}
+	there := func() (out []string) {
+		rows, err := conn.Query(t.Context(), `SELECT viewer FROM engagement_presence ORDER BY 1`)
+		require.NoError(t, err)
+		out, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return out
+	}
+	require.NoError(t, db.RecordPresence(t.Context(), seen))
+	require.Len(t, there(), 2)
+
+	portstest.Erase(t, db, leaver)
+	require.Equal(t, []string{"c:grace"}, there())
+	require.NoError(t, db.RecordPresence(t.Context(), seen))
+	require.Equal(t, []string{"c:grace"}, there())
+
+	exec(t, conn, `UPDATE erased_viewers SET at = at - interval '11 minutes'`)
+	require.NoError(t, db.RecordPresence(t.Context(), seen))
+	require.Len(t, there(), 2, "they are back")
+	_, err := db.ForgetMarks(t.Context(), today.AddDate(0, 0, -10), 10)
+	require.NoError(t, err)
+	var kept int
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM erased_viewers`).Scan(&kept))
+	require.Zero(t, kept)
 }
 
 // Nothing names an erased person, and the ledger is as whole as before.

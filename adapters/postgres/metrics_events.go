@@ -112,15 +112,35 @@ func (db *DB) RecordPresence(ctx context.Context, present []ports.Presence) erro
 	if err != nil {
 		return err
 	}
-	return translate("record presence", db.repeatably(ctx, func(tx *gorm.DB) error {
-		return tx.Exec(`WITH present AS (
-			  INSERT INTO engagement_presence (day, kind, viewer)
-			  SELECT DISTINCT day, 'viewer_present', viewer FROM jsonb_to_recordset(?::jsonb) AS g (day date, viewer text) ORDER BY 1, 3
-			  ON CONFLICT DO NOTHING RETURNING day
-			)
-			INSERT INTO engagement_facts (day, kind, campaign, category, channel, count)
-			SELECT day, 'viewer_present', '', '', '', count(*) FROM present GROUP BY day`, text).Error
-	}))
+	err = db.again(ctx, func(ctx context.Context) (committing bool, err error) {
+		_, err = db.tryTx(ctx, func(tx *gorm.DB) error { return recordPresence(tx, text) })
+		return false, err // it changes nothing when it is repeated
+	})
+	return translate("record presence", err)
+}
+
+// presenceLock is held by whoever records who is there, together with others, and by an erasure alone: what was recorded before
+// it is deleted by it, and what is recorded after it knows of it.
+const presenceLock = `hashtextextended('presence', 0)`
+
+// Who was erased a moment ago may still be on their way to be recorded, from a process that was slow or stood still. Later
+// than this nobody is on their way any more.
+const erasedLately = `interval '10 minutes'`
+
+// recordPresence leaves out who was erased lately. Whoever comes back within these minutes is not counted as there for it.
+func recordPresence(tx *gorm.DB, present string) error {
+	if err := tx.Exec(`SELECT pg_advisory_xact_lock_shared(` + presenceLock + `)`).Error; err != nil {
+		return err
+	}
+	return tx.Exec(`WITH present AS (
+		  INSERT INTO engagement_presence (day, kind, viewer)
+		  SELECT DISTINCT g.day, 'viewer_present', g.viewer FROM jsonb_to_recordset(?::jsonb) AS g (day date, viewer text)
+		  WHERE NOT EXISTS (SELECT FROM erased_viewers e WHERE e.digest = sha256(convert_to(g.viewer, 'UTF8')) AND e.at > clock_timestamp() - `+erasedLately+`)
+		  ORDER BY 1, 3
+		  ON CONFLICT DO NOTHING RETURNING day
+		)
+		INSERT INTO engagement_facts (day, kind, campaign, category, channel, count)
+		SELECT day, 'viewer_present', '', '', '', count(*) FROM present GROUP BY day`, present).Error
 }
 
 // repeatably runs a statement that changes nothing when it is repeated, so that it can be tried again even when the
@@ -158,6 +178,8 @@ func (db *DB) ForgetMarks(ctx context.Context, before time.Time, limit int) (for
 		), presence AS (
 		  DELETE FROM engagement_presence WHERE ctid = ANY (ARRAY(SELECT ctid FROM engagement_presence WHERE day < ?::date ORDER BY day LIMIT ? FOR UPDATE SKIP LOCKED))
 		  RETURNING 1
+		), erased AS (
+		  DELETE FROM erased_viewers WHERE at < clock_timestamp() - `+erasedLately+`
 		)
 		SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM presence)`, before.UTC(), limit, before.UTC().Format(time.DateOnly), limit)
 	return forgotten, translate("forget marks", err)

@@ -18,10 +18,6 @@ const (
 	erasedCustomer = "gone-"
 )
 
-// noted is how long it may take until it is stored that somebody was there. An erasure that is quicker than that leaves it behind: see
-// docs/chaos.md.
-const noted = 5 * time.Second
-
 // comeAndGo is such a person's whole life. One whose changes were not all answered stays: a change that is still on its way could
 // arrive after the erasure, and begin a new life.
 func (c *client) comeAndGo(ctx context.Context) {
@@ -53,7 +49,6 @@ func (c *client) comeAndGo(ctx context.Context) {
 	if c.get(ctx, who, "/v1/inbox?limit=5", "").Status == 0 {
 		return
 	}
-	pause(ctx, noted)
 	c.mu.Lock()
 	c.erasing = append(c.erasing, who)
 	c.mu.Unlock()
