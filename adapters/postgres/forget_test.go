@@ -128,6 +128,46 @@ func TestWhoWasErasedIsNotRecordedAsThereAfterwards(t *testing.T) {
 	require.Zero(t, kept)
 }
 
+// What is recorded while an erasure is being stored waits for it, and knows of it then.
+func TestWhoIsBeingErasedIsNotRecordedAsThere(t *testing.T) {
+	t.Parallel()
+	url := migrated(t)
+	db, holding := open(t, url), connect(t, url)
+	portstest.Apply(t, db, leaver, portstest.Subscribe(leaver))
+	r := portstest.Subscribe(leaver)
+	r.Change = preference.Erase()
+	portstest.Accept(t, db, leaver, r)
+	portstest.Begin(t, db, r.ID)
+
+	// Word for their clients goes after the marks, so the erasure stands still between them.
+	tx, err := holding.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT FROM stream_events WHERE viewers = ARRAY[$1] FOR UPDATE`, inbox.CustomerViewer(leaver).Key())
+	require.NoError(t, err)
+	erased, recorded := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := db.Forget(context.Background(), r.ID, portstest.Noon)
+		erased <- err
+	}()
+	blockedBy(t, url, holding, func() bool { return len(erased) > 0 })
+	go func() {
+		recorded <- db.RecordPresence(context.Background(), []ports.Presence{{Day: portstest.Noon, Viewer: inbox.CustomerViewer(leaver)}})
+	}()
+	looking := connect(t, url)
+	require.Eventually(t, func() bool {
+		var waiting bool
+		require.NoError(t, looking.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+			WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted)`).Scan(&waiting))
+		return waiting || len(recorded) > 0
+	}, 20*time.Second, 5*time.Millisecond)
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.NoError(t, <-erased)
+	require.NoError(t, <-recorded)
+	var there int
+	require.NoError(t, looking.QueryRow(t.Context(), `SELECT count(*) FROM engagement_presence`).Scan(&there))
+	require.Zero(t, there)
+}
+
 // Nothing names an erased person, and the ledger is as whole as before.
 func TestAnErasedPersonLeavesNoTrace(t *testing.T) {
 	t.Parallel()
