@@ -163,8 +163,8 @@ func (db *DB) lockCustomer(tx *gorm.DB, customer preference.CustomerID, unlikely
 	return row, db.giveKey(tx, &row)
 }
 
-// withOperations reads the open operations, and the one that has used key or has the id, when either is asked for. The
-// customer's row is locked: nobody else can add or change any of them.
+// withOperations reads the open operations, and the one that has used key or has the id, when either is asked for. Nobody can
+// have added or changed any of them since the customer's row was read, if that is locked, or turns out to have its version still.
 func (db *DB) withOperations(tx *gorm.DB, row customerRow, key, id string) (preference.Standing, *preference.Operation, error) {
 	standing, err := db.writable(&row)
 	if err != nil || row.lastNumber == 0 {
