@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"accord/domain/preference"
 )
@@ -33,8 +34,8 @@ const maxReadings = 1024
 // What was accepted here and begun with it was read by that, so its steps need not read it again. They start in the same
 // process, nearly always, where one works on operations at all.
 type readings struct {
+	asked  atomic.Bool // steps begin here
 	mu     sync.Mutex
-	asked  bool // steps begin here
 	known  map[string]*pending
 	oldest []string // in the order in which they were asked for; some are taken already
 }
@@ -66,6 +67,9 @@ func (k *readings) operation(id string, read func() (*reading, error)) (preferen
 
 // keep remembers an account that has been stored, for the steps of the operation that was begun with it.
 func (k *readings) keep(account *preference.Account, version string) {
+	if !k.asked.Load() {
+		return
+	}
 	r := &reading{standing: account.Standing(), version: version}
 	r.standing.Prior = nil
 	for i, op := range r.standing.Open {
@@ -77,7 +81,7 @@ func (k *readings) keep(account *preference.Account, version string) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if r.op == nil || !k.asked || k.known[r.op.ID] != nil {
+	if r.op == nil || k.known[r.op.ID] != nil {
 		return
 	}
 	p := k.remember(r.op.ID)
@@ -101,9 +105,9 @@ func (k *readings) targets(id string) int {
 
 // ask answers what is known or being read, and whether it is the caller who has to read it.
 func (k *readings) ask(id string) (p *pending, mine bool) {
+	k.asked.Store(true)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.asked = true
 	if p := k.known[id]; p != nil {
 		return p, false
 	}
