@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,6 +123,7 @@ func (m *sampler) take(ctx context.Context, events float64) error {
 }
 
 func (m *sampler) processes(ctx context.Context) error {
+	together := together{}
 	for _, p := range m.system.parts {
 		// What the sandbox remembers of every call is what tests are made of, and nothing of Accord's.
 		memory := series{name: p.Name + ": memory", unit: "B", group: "memory", much: 12 << 20, share: .1}
@@ -128,17 +131,20 @@ func (m *sampler) processes(ctx context.Context) error {
 			memory.nature, memory.much, memory.share = perChange, 12<<20, .5
 		}
 		m.set(memory, float64(residentBytes(p.PID())))
-		m.set(series{name: p.Name + ": open files", unit: "files", group: "files", much: 10, share: .1}, float64(openFiles(p.PID())))
+		files := series{name: p.Name + ": open files", unit: "files", group: "files", much: 10, share: .1}
 		if p.metrics == "" {
+			m.set(files, float64(openFiles(p.PID())))
 			continue
 		}
+		together.add(m, p.kind, files, float64(openFiles(p.PID())))
 		said, err := scrape(ctx, p.metrics)
 		if err != nil {
 			return fmt.Errorf("measures of %s: %w", p.Name, err)
 		}
-		m.set(series{name: p.Name + ": goroutines", unit: "goroutines", group: "goroutines", much: 20, share: .05}, said.value("go_goroutines"))
+		together.add(m, p.kind, series{name: p.Name + ": goroutines", unit: "goroutines", group: "goroutines", much: 20, share: .05}, said.value("go_goroutines"))
 		m.set(series{name: p.Name + ": heap in use", unit: "B", group: "heap", much: 12 << 20, share: .15}, said.value("go_memstats_heap_inuse_bytes"))
 	}
+	together.set(m)
 	// Their caches fill up with what there is, as they should.
 	m.set(series{name: "Temporal: memory", unit: "B", group: "servers", nature: told}, float64(residentBytes(m.system.temporal.PID())))
 	m.set(series{name: "Temporal: open files", unit: "files", group: "files", much: 10, share: .1}, float64(openFiles(m.system.temporal.PID())))
@@ -148,6 +154,36 @@ func (m *sampler) processes(ctx context.Context) error {
 	}
 	m.set(series{name: "Postgres: memory of all sessions' own", unit: "B", group: "servers", much: 24 << 20, share: .15}, own)
 	return nil
+}
+
+// together adds up what the processes of one kind have. Pollers scale by themselves and connections stay where they were made, so work
+// moves from one process to its sibling, and what one gained the other lost: it is the sum that a leak makes grow. It is held to
+// what one process may gain, and the share of it that each is shows in the report.
+type together map[string]*sum
+
+type sum struct {
+	series
+
+	value float64
+}
+
+// add notes what one process has, to be shown, and adds it to what its kind has, to be judged.
+func (t together) add(m *sampler, kind string, of series, value float64) {
+	_, what, _ := strings.Cut(of.name, ": ")
+	all := of
+	all.name, all.group = "all "+kind+" processes: "+what, ""
+	if t[all.name] == nil {
+		t[all.name] = &sum{series: all}
+	}
+	t[all.name].value += value
+	of.nature = told
+	m.set(of, value)
+}
+
+func (t together) set(m *sampler) {
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		m.set(t[name].series, t[name].value)
+	}
 }
 
 // privateBytes is what a process shares with nobody.

@@ -117,6 +117,36 @@ func TestASoakFailsForWhatGrew(t *testing.T) {
 	require.ErrorContains(t, out.failures(), "api-1 at rest: 111 goroutines")
 }
 
+func TestWhatMovesBetweenSiblingsIsJudgedTogether(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		second func(at float64) float64
+		failed bool
+	}{
+		"one has as many more as the other has fewer": {func(at float64) float64 { return 20 + at/10 }, false},
+		"one has more, and the other what it had":     {func(at float64) float64 { return 80 + 2*at/10 }, true},
+	} {
+		m := &sampler{record: &record{}, byName: map[string]*series{}}
+		files := series{unit: "files", group: "files", much: 10, share: .1}
+		for i := range 120 {
+			at := float64(5 * i)
+			m.record.at = append(m.record.at, at)
+			together := together{}
+			for name, value := range map[string]float64{"worker-1": 80 - at/10, "worker-2": c.second(at)} {
+				of := files
+				of.name = name + ": open files"
+				together.add(m, "worker", of, value)
+			}
+			together.set(m)
+		}
+		require.Len(t, m.record.series, 3, name)
+		v := m.record.judge(m.byName["all worker processes: open files"])
+		require.True(t, v.judged, name)
+		require.Equal(t, c.failed, v.failed, "%s: %s, at most %s", name, v.growth, v.limit)
+		require.False(t, m.record.judge(m.byName["worker-2: open files"]).judged, "by itself it is shown")
+	}
+}
+
 func TestTheMixIsAHundred(t *testing.T) {
 	t.Parallel()
 	sum := 0
