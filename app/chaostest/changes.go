@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/url"
 	"sync"
 	"time"
 
@@ -30,6 +28,10 @@ func (c *client) register(ctx context.Context, who string) {
 func (c *client) switches() map[string]any {
 	one := func() map[string]any {
 		return map[string]any{pick(c, "promotions", "promotions", "loyalty", "news"): map[string]any{"enabled": c.chance(55)}}
+	}
+	if c.chance(10) {
+		return map[string]any{"quiet_hours": pick[any](c, nil, nil, map[string]any{"start": "00:00", "end": "23:59", "time_zone": "UTC"},
+			map[string]any{"start": "21:30", "end": "06:00", "time_zone": "Europe/Zurich"}, map[string]any{"start": "12:00", "end": "18:00", "time_zone": "Asia/Kolkata"})}
 	}
 	switch n := c.rng.IntN(10); {
 	case n < 7:
@@ -134,23 +136,4 @@ func (c *client) race(ctx context.Context, who string) {
 		wg.Go(func() { c.ask(ctx, call) })
 	}
 	wg.Wait()
-}
-
-// mail is somebody who sends an e-mail, and the mail provider's one-click out of it: at once, twice now and then, or never.
-func (c *client) mail(ctx context.Context, who string) {
-	made := c.ask(ctx, &checker.Call{Client: c.id, To: c.api(), Customer: "mailer", Scope: mailerScopes, About: who, Method: "POST",
-		Path: "/v1/customers/" + url.PathEscape(who) + "/unsubscribe-links"})
-	var link struct {
-		URL string `json:"url"`
-	}
-	if made.Status != 200 || json.Unmarshal(made.Answer, &link) != nil {
-		return
-	}
-	at, err := url.Parse(link.URL)
-	if err != nil {
-		return
-	}
-	for more := c.chance(70); more && c.turn(ctx); more = c.chance(20) {
-		c.ask(ctx, &checker.Call{Client: c.id, To: c.api(), About: who, Method: "POST", Path: at.Path, Form: "List-Unsubscribe=One-Click"})
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -117,7 +118,7 @@ func (w *workload) collect(ctx context.Context, final *checker.Final) error {
 	return w.audit(ctx, final)
 }
 
-// writes are those of the customers who decide in the CRM, out of every log that was kept.
+// writes are ours to the vendors where customers decide, of these customers, out of every log that was kept.
 func (w *workload) writes(final *checker.Final) error {
 	logs, err := filepath.Glob(filepath.Join(w.dir, "vendor-calls*.json"))
 	if err != nil {
@@ -139,8 +140,8 @@ func (w *workload) writes(final *checker.Final) error {
 			continue // cut short, as whoever told it was killed
 		}
 		for _, r := range log.Requests {
-			for n := range crmCustomers {
-				if who := crmCustomer(n); r.Call == "write" && (r.Customer == who || slices.Contains(r.Customers, who)) {
+			for _, who := range deciders() {
+				if r.Call == "write" && r.Target == decidesAt(who) && !strings.Contains(r.Path, ownSwitch) && (r.Customer == who || slices.Contains(r.Customers, who)) {
 					r.Customer = who
 					final.Writes = append(final.Writes, r.Write)
 				}

@@ -5,10 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -16,7 +14,7 @@ import (
 	"accord/app/chaostest/checker"
 )
 
-// Decisions that are made elsewhere: in a system that speaks Accord's own format, and in the CRM.
+// Decisions that are made elsewhere: in a system that speaks Accord's own format, and in the CRM. Those at devices are in provider.go.
 
 // webhookKey signs for all sources.
 var webhookKey = []byte("the chaos test signs with this key")
@@ -108,7 +106,12 @@ func (c *client) decideInCRM(ctx context.Context) {
 		c.change(ctx, who, "PATCH", "/v1/preferences/push", c.switches())
 		return
 	}
-	c.untold = append(c.untold, c.choose(ctx, n))
+	c.tellSome(ctx, c.choose(ctx, n))
+}
+
+// tellSome is a vendor that has one more thing to tell, and tells what it has in any order, sooner or later.
+func (c *client) tellSome(ctx context.Context, one told) {
+	c.untold = append(c.untold, one)
 	for len(c.untold) > 0 && (c.chance(60) || len(c.untold) > 3) {
 		i := c.rng.IntN(len(c.untold))
 		event := c.untold[i]
@@ -156,64 +159,4 @@ func (c *client) hold(ctx context.Context, who string, held map[string]any) bool
 	set := c.ask(ctx, &checker.Call{Client: c.id, To: "sandbox", About: who, Method: "PUT", Path: "/_sandbox/customers/" + url.PathEscape(who),
 		Body: encode(map[string]any{"crm": held})})
 	return set.Status >= 200 && set.Status < 300
-}
-
-// putRight has those compared who have decided in the CRM: a decision that could not reach everything, or one that a write of ours
-// met on its way, leaves the CRM with something else than the others hold, and it is the reconciliation that ends that. It waits
-// until they agree, for a while; the checker judges what it comes to.
-func (w *workload) putRight(ctx context.Context) {
-	var all []string
-	for n := range crmCustomers {
-		w.mu.Lock()
-		if w.known[crmCustomer(n)] {
-			all = append(all, crmCustomer(n))
-		}
-		w.mu.Unlock()
-	}
-	if len(all) == 0 {
-		return
-	}
-	for end := time.Now().Add(min(2*time.Minute, w.options.settle)); time.Now().Before(end) && ctx.Err() == nil; pause(ctx, 3*time.Second) {
-		w.ask(ctx, &checker.Call{To: "api-1", Customer: "support", Scope: operatorScopes, Method: "POST", Path: "/v1/reconciliations", Body: encode(map[string]any{"customers": all})})
-		pause(ctx, 5*time.Second)
-		if !slices.ContainsFunc(all, func(who string) bool { return !w.agrees(ctx, who) }) {
-			return
-		}
-	}
-}
-
-// agrees tells whether the CRM holds of somebody what the API shows.
-func (w *workload) agrees(ctx context.Context, who string) bool {
-	ours, err := w.tell(ctx, "api-1", who, "", "/v1/preferences")
-	if err != nil {
-		return false
-	}
-	theirs, err := w.tell(ctx, "sandbox", "", "", "/_sandbox/customers/"+url.PathEscape(who))
-	var api struct {
-		Push struct {
-			Channels map[string]struct {
-				Enabled bool `json:"enabled"`
-			} `json:"channels"`
-		} `json:"push"`
-		Email struct {
-			Marketing struct {
-				Status string `json:"status"`
-			} `json:"marketing"`
-		} `json:"email"`
-	}
-	var held struct {
-		CRM struct {
-			Email    string            `json:"email_marketing"`
-			Channels map[string]string `json:"channels"`
-		} `json:"crm"`
-	}
-	if err != nil || json.Unmarshal(ours, &api) != nil || json.Unmarshal(theirs, &held) != nil || api.Email.Marketing.Status != held.CRM.Email {
-		return false
-	}
-	for key, ch := range api.Push.Channels {
-		if held.CRM.Channels[key] != map[bool]string{true: "subscribed", false: "unsubscribed"}[ch.Enabled] {
-			return false
-		}
-	}
-	return true
 }

@@ -40,6 +40,7 @@ type options struct {
 	lasting       int      // how many times more calls a fault meets
 	vendorTimeout time.Duration
 	focus         string // of what clients do: preferences, inbox, told; empty for everything
+	doubleOptIn   string // on or off: whether e-mail marketing has to be confirmed; empty for on where the seed is even
 }
 
 func main() {
@@ -60,11 +61,15 @@ func main() {
 	flag.IntVar(&o.lasting, "lasting", 1, "how many times more calls than otherwise a fault meets, while it lasts")
 	flag.DurationVar(&o.vendorTimeout, "vendor-timeout", 3*time.Second, "how long a call of a vendor may take; short, so that much happens in little time")
 	flag.StringVar(&o.focus, "focus", "", "have clients do mostly this: preferences, inbox or told")
+	flag.StringVar(&o.doubleOptIn, "double-opt-in", "", "on or off: whether a subscription to e-mail has to be confirmed by a link; by default where the seed is even")
 	flag.StringVar(&recheck, "check", "", "judge the record in this folder again, and run nothing")
 	flag.StringVar(&mutants, "mutants", "", "run against each broken system whose patch matches this pattern, and expect it to be found")
 	flag.Parse()
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano())
+	}
+	if o.doubleOptIn == "" {
+		o.doubleOptIn = map[bool]string{true: "on", false: "off"}[o.seed%2 == 0 && mutants == ""]
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -100,7 +105,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a record anybody may read
 		return err
 	}
-	say("seed %d, %s, %d customers, %d clients, %g requests/s; record in %s", o.seed, o.duration, o.customers, o.clients, o.rate, dir)
+	say("seed %d, %s, %d customers, %d clients, %g requests/s, double opt-in %s; record in %s", o.seed, o.duration, o.customers, o.clients, o.rate, o.doubleOptIn, dir)
 	began := time.Now()
 	if err := perform(ctx, o, dir); err != nil {
 		return fmt.Errorf("seed %d: %w", o.seed, err)
@@ -147,7 +152,7 @@ func perform(ctx context.Context, o options, dir string) (err error) {
 		return ctx.Err()
 	}
 	say("healing; %s", n.counted())
-	final := &checker.Final{}
+	final := &checker.Final{DoubleOptIn: o.doubleOptIn == "on"}
 	if err := s.heal(ctx); err != nil {
 		return err
 	}

@@ -36,6 +36,10 @@ func (o *options) set(name, value string) (err error) {
 		if o.focus = value; works[value] == nil {
 			err = fmt.Errorf("there is no %q to focus on", value)
 		}
+	case "double-opt-in":
+		if o.doubleOptIn = value; value != "on" && value != "off" {
+			err = fmt.Errorf("double opt-in is on or off, not %q", value)
+		}
 	case "nemesis":
 		o.only = nil
 		for _, words := range strings.Split(value, ";") {

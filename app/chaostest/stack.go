@@ -39,6 +39,7 @@ type stack struct {
 	parts        map[string]*part // sandbox, api-1, api-2, worker-1, worker-2
 	env          []string
 	groups       map[string]string // what the CRM calls each channel
+	provider     provider
 	stopWatching context.CancelFunc
 }
 
@@ -68,7 +69,7 @@ func startStack(ctx context.Context, o options, dir string) (_ *stack, err error
 	if err := s.servers(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.configure(ctx, o.vendorTimeout); err != nil {
+	if err := s.configure(ctx, o); err != nil {
 		return nil, err
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -128,7 +129,7 @@ func (s *stack) servers(ctx context.Context) (err error) {
 }
 
 // configure settles the environment of every part, and brings the database up to date.
-func (s *stack) configure(ctx context.Context, vendorTimeout time.Duration) error {
+func (s *stack) configure(ctx context.Context, o options) error {
 	s.apis = []string{"http://" + process.FreeAddr(), "http://" + process.FreeAddr()}
 	signing, err := checkpoint.NewKey("accord.chaos")
 	if err != nil {
@@ -140,10 +141,12 @@ func (s *stack) configure(ctx context.Context, vendorTimeout time.Duration) erro
 		"ACCORD_SANDBOX_STATE="+filepath.Join(s.state, "sandbox.journal"),
 		"ACCORD_JWT_JWKS_URL="+s.jwks.URL, "ACCORD_JWT_ISSUER="+auth.DevIssuerName, "ACCORD_JWT_AUDIENCE="+auth.DevAudience,
 		// Short, so that changes end both ways and much happens in little time.
-		"ACCORD_VENDOR_TIMEOUT="+vendorTimeout.String(), "ACCORD_GRANT_BUDGET=40s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=info",
+		"ACCORD_VENDOR_TIMEOUT="+o.vendorTimeout.String(), "ACCORD_GRANT_BUDGET=40s", "ACCORD_STOP_TIMEOUT=5s", "ACCORD_LOG_LEVEL=info",
 		"ACCORD_INBOX_PULL_EVERY=5s", "ACCORD_INBOX_OWN_TTL=10s",
 		"ACCORD_PUBLIC_URL="+s.apis[0], "ACCORD_LINK_KEYS="+links.NewKey("chaos"),
-		"ACCORD_WEBHOOK_SECRETS_GENERIC="+webhookSecret(), "ACCORD_WEBHOOK_SECRETS_BRAZE="+webhookSecret())
+		"ACCORD_WEBHOOK_SECRETS_GENERIC="+webhookSecret(), "ACCORD_WEBHOOK_SECRETS_BRAZE="+webhookSecret(),
+		"ACCORD_WEBHOOK_SECRETS_ONESIGNAL="+webhookSecret(),
+		"ACCORD_EMAIL_DOUBLE_OPT_IN="+strconv.FormatBool(o.doubleOptIn == "on"))
 	_, err = process.Run(ctx, s.bin, s.env, "migrate")
 	return err
 }
@@ -163,7 +166,7 @@ func (s *stack) part(ctx context.Context, name string) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.env, s.groups = append(env, vendors...), channelGroups(vendors)
+	p.env, s.groups, s.provider = append(env, vendors...), channelGroups(vendors), providerIn(vendors)
 	if kind == "worker" {
 		p.arguments, p.ready = []string{"worker"}, `"worker is ready"`
 		return p, nil

@@ -221,6 +221,7 @@ type client struct {
 	versions map[string]string
 	ops      []string
 	posts    []string // messages published
+	asking   []mailed // links that confirm a subscription
 	mirror   mirror
 }
 
@@ -251,12 +252,12 @@ func (c *client) customers1() string { return c.workload.customer(c.rng.IntN(c.c
 func (c *client) api() string { return pick(c, "api-1", "api-2") }
 
 // works are the parts of what is done that a run may focus on: numbers of act, up to but without the second.
-var works = map[string]*[2]int{"preferences": {0, 70}, "inbox": {70, 100}, "told": {100, 110}}
+var works = map[string]*[2]int{"preferences": {0, 70}, "inbox": {70, 100}, "told": {100, 113}}
 
 // act does one of all the things that callers do.
 func (c *client) act(ctx context.Context) {
 	who := c.somebody()
-	n := c.rng.IntN(110)
+	n := c.rng.IntN(113)
 	if among := works[c.focus]; among != nil && c.chance(90) {
 		n = among[0] + c.rng.IntN(among[1]-among[0])
 	}
@@ -268,8 +269,7 @@ func (c *client) act(ctx context.Context) {
 	case n < 34:
 		c.change(ctx, who, "PATCH", "/v1/preferences/push", c.switches())
 	case n < 42:
-		c.change(ctx, who, "PATCH", "/v1/preferences/email", map[string]any{"marketing": map[string]any{"status": pick(c, "subscribed", "unsubscribed")},
-			"wording": map[string]any{"id": "newsletter-1", "locale": "en"}})
+		c.email(ctx, who)
 	case n < 46:
 		c.change(ctx, who, "PATCH", "/v1/devices/"+pick(c, "phone", "tablet"), pick(c, map[string]any{"enabled": c.chance(60)},
 			map[string]any{"channels": map[string]any{pick(c, "promotions", "news"): map[string]any{"enabled": c.chance(50)}}}))
@@ -301,8 +301,10 @@ func (c *client) act(ctx context.Context) {
 		c.decideElsewhere(ctx, who)
 	case n < 107:
 		c.comeAndGo(ctx)
-	default:
+	case n < 110:
 		c.decideInCRM(ctx)
+	default:
+		c.decideAtDevice(ctx)
 	}
 }
 

@@ -19,6 +19,7 @@ type check struct {
 
 	byID      map[string]*Call
 	customers map[string]*person
+	devices   map[string]string // by token: the device that was registered with it
 }
 
 // person is all that is known of one customer.
@@ -86,11 +87,26 @@ type entry struct {
 		Source    string `json:"source"`
 		RequestID string `json:"request_id"`
 	} `json:"origin"`
+
+	tokens map[string]string // after it, by device: fingerprints
+}
+
+// plain leaves of each device whether it is switched on, and keeps the fingerprint of its token.
+func (e *entry) plain() {
+	e.tokens = map[string]string{}
+	for _, facts := range []map[string]any{e.Before, e.After} {
+		for path, value := range facts {
+			if d, is := value.(map[string]any); is && strings.HasPrefix(path, devicePath) {
+				facts[path] = d["enabled"]
+				e.tokens[path], _ = d["token_fingerprint"].(string)
+			}
+		}
+	}
 }
 
 // Check judges a history by what was left at its end.
 func Check(h *History, f *Final) *Report {
-	k := &check{history: h, final: f, report: &Report{Checked: map[string]int{}}, byID: map[string]*Call{}, customers: map[string]*person{}}
+	k := &check{history: h, final: f, report: &Report{Checked: map[string]int{}}, byID: map[string]*Call{}, customers: map[string]*person{}, devices: map[string]string{}}
 	k.gather()
 	k.quiet()
 	k.internal()
@@ -108,6 +124,7 @@ func Check(h *History, f *Final) *Report {
 		k.reads(p)
 		k.holds(p)
 		k.followed(p)
+		k.confirmed(p)
 		k.decisions(p)
 		k.echoes(p)
 	}
@@ -124,6 +141,9 @@ func (k *check) gather() {
 			k.violated(RuleRecordedOnce, c.Customer, "one call with the id "+c.ID, "two", k.byID[c.ID], c)
 		}
 		k.byID[c.ID] = c
+		if r := asks(c); r != nil && r.register != nil {
+			k.devices[r.register.Token] = r.device
+		}
 	}
 	for i := range k.final.Customers {
 		s := &k.final.Customers[i]

@@ -111,6 +111,9 @@ func (k *check) laterWins(p *person) {
 		}
 		for path, value := range e.After {
 			was, chosen := holds[path]
+			if was.value != nil && !o.decides(path) {
+				continue
+			}
 			holds[path] = choice{value, o}
 			if o.told == nil || o.told.items[path] == nil || !chosen {
 				continue
@@ -137,6 +140,9 @@ func (k *check) heard(p *person, t *told, a outcome) {
 			return
 		}
 	}
+	if a.Reason == "unknown_device" && !p.surelyHas(t) {
+		return
+	}
 	if a.Outcome == "ignored" {
 		k.violated(RuleHeard, p.id, "a decision that counts", "it is ignored: "+a.Reason, t.call)
 		return
@@ -149,12 +155,39 @@ func (k *check) heard(p *person, t *told, a outcome) {
 		if off(t.items[path]) && p.wasOff(path, t) {
 			continue // there was nothing to withdraw from
 		}
+		if t.token != "" && (t.items[path] == nil || t.items[path] == true && a.Outcome != "accepted") {
+			continue // a device that is gone has gone with its token; and providers say "on" each time an app is opened, as it was
+		}
 		echo := a.Outcome == "echo" || a.Outcome == "duplicate" && p.repeatsAnEcho(t)
 		if !slices.ContainsFunc(p.order, func(o *operation) bool { return p.answersFor(o, t, path, at, echo) }) {
 			k.violated(RuleHeard, p.id, fmt.Sprintf("%s is %v as of %s, or a later decision", path, t.items[path], at.UTC().Format(time.RFC3339Nano)),
 				"the ledger has neither", p.deliveries(t)...)
 		}
 	}
+}
+
+// decides tells an operation that says something of its own about a path. Whoever registers a device again, or switches a channel
+// for it, does not say whether it gets anything at all.
+func (o *operation) decides(path string) bool {
+	return !strings.HasPrefix(path, devicePath) || o.asked == nil || o.asked.enabled != nil || o.asked.release
+}
+
+// surelyHas tells that the device had the token all the time while the call was made.
+func (p *person) surelyHas(t *told) bool {
+	has := false
+	for _, o := range p.order {
+		for path := range t.items {
+			value, names := o.requested.After[path]
+			switch {
+			case !names || o.requested.At.After(t.call.Answered.Add(sameClock)):
+			case o.end == nil || o.end.At.After(t.call.Invoked.Add(-sameClock)):
+				return false
+			case o.applied():
+				has = value != nil && o.end.tokens[path] == Fingerprint(t.token)
+			}
+		}
+	}
+	return has
 }
 
 // repeatsAnEcho tells that another delivery of the event was answered with echo, or may have been. Only what a target tells can be
@@ -214,7 +247,7 @@ func (p *person) wasOff(path string, t *told) bool {
 			continue
 		}
 		if t.at.IsZero() || !asLate(value, o.requested.decided()).After(asLate(t.items[path], t.at)) {
-			is = off(value)
+			is = off(value) || value == nil
 		}
 	}
 	return is
@@ -271,26 +304,31 @@ func (p *person) answeredWith(o *operation) bool {
 // answer lost.
 const echoWithin = time.Minute
 
-// echoes: who told us is not told the same. What is written to the CRM for a customer is written by a change from elsewhere.
+// echoes: who told us is not told the same. What is written to a system for a customer is written by a change from elsewhere.
 func (k *check) echoes(p *person) {
 	for _, w := range k.final.Writes {
-		if w.Customer != p.id || w.Target != "crm" {
+		if w.Customer != p.id {
 			continue
 		}
 		k.held(RuleEcho)
 		var about []*Call
 		for _, o := range p.order {
-			if o.source != "crm" && !w.At.Before(o.requested.At.Add(-sameClock)) && (o.end == nil || w.At.Before(o.end.At.Add(echoWithin))) {
+			if !o.stays(w.Target) && !w.At.Before(o.requested.At.Add(-sameClock)) && (o.end == nil || w.At.Before(o.end.At.Add(echoWithin))) {
 				about = nil
 				break
 			}
-			if o.source == "crm" {
+			if o.stays(w.Target) {
 				about = append(about, o.first)
 			}
 		}
 		if about != nil {
-			k.violated(RuleEcho, p.id, "nothing is written to the CRM, which told us itself", fmt.Sprintf("%s %s at %s", w.Method, w.Path, w.At.UTC().Format(time.RFC3339Nano)),
+			k.violated(RuleEcho, p.id, "nothing is written to the "+w.Target+", which told us itself", fmt.Sprintf("%s %s at %s", w.Method, w.Path, w.At.UTC().Format(time.RFC3339Nano)),
 				about[max(0, len(about)-5):]...)
 		}
 	}
+}
+
+// stays tells a decision that the target holds already. A subscription that has to be confirmed first is none that counts there.
+func (o *operation) stays(target string) bool {
+	return o.source == target && o.requested.After[emailPath] != pendingConfirmation
 }

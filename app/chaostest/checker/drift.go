@@ -39,7 +39,7 @@ func (k *check) drifts() {
 // elsewhere tells that something about the customer was decided in a system that holds it too, or left there as it was, or that
 // a token of theirs went to somebody else.
 func (p *person) elsewhere() bool {
-	return slices.ContainsFunc(p.told, func(t *told) bool { return t.source == "crm" }) || slices.ContainsFunc(p.order, func(o *operation) bool {
+	return slices.ContainsFunc(p.told, func(t *told) bool { return t.source != "external" }) || slices.ContainsFunc(p.order, func(o *operation) bool {
 		return slices.Contains([]string{"crm", "push", "cmp", "token_move"}, o.source) || o.end != nil && len(o.end.NotUndone) > 0
 	})
 }

@@ -83,7 +83,11 @@ func (s *story) entry(who, event, op string, number int, kind string, c *Call, v
 	source, request := "app", ""
 	if c != nil {
 		request = c.ID
-		after = asks(c).facts()
+		r := asks(c)
+		after = r.facts()
+		if d := r.register; d != nil {
+			after[devicePath+r.device] = map[string]any{"platform": d.Platform, "permission": d.Permission, "enabled": true, "token_fingerprint": Fingerprint(d.Token)}
+		}
 	}
 	e := map[string]any{"seq": s.seqs[who], "event": event, "at": s.now.Format(time.RFC3339Nano), "operation": op, "number": number, "kind": kind,
 		"after": after, "before": map[string]any{}, "version": version, "prev_hash": prev, "hash": hash, "not_undone": []string{},
@@ -169,7 +173,7 @@ func phoneAndNews(t *testing.T) *story {
 	return s
 }
 
-var adasPush = `{"enabled":true,"version":4,"channels":{"promotions":{"enabled":false},"loyalty":{"enabled":false},"news":{"enabled":true},"order_updates":{"enabled":true}},"devices":[{"device_id":"phone","platform":"ios","permission":"granted","enabled":true,"channels":{},"token_fingerprint":"` + fingerprint("t") + `"}],"effective":[{"channel":"news","device_id":"phone","deliverable":true,"blocked_by":[]},{"channel":"promotions","device_id":"phone","deliverable":false,"blocked_by":["channel_disabled"]}]}`
+var adasPush = `{"enabled":true,"version":4,"channels":{"promotions":{"enabled":false},"loyalty":{"enabled":false},"news":{"enabled":true},"order_updates":{"enabled":true}},"devices":[{"device_id":"phone","platform":"ios","permission":"granted","enabled":true,"channels":{},"token_fingerprint":"` + Fingerprint("t") + `"}],"effective":[{"channel":"news","device_id":"phone","deliverable":true,"blocked_by":[]},{"channel":"promotions","device_id":"phone","deliverable":false,"blocked_by":["channel_disabled"]}]}`
 
 const adasVendors = `{"crm":{"email_marketing":"unsubscribed","channels":{"promotions":"unsubscribed","loyalty":"unsubscribed","news":"subscribed","order_updates":"subscribed"}},"push":{"devices":[{"token":"t","enabled":true}]},"cmp":{"purposes":{"push-marketing":"withdrawn","email-marketing":"unknown"}}}`
 

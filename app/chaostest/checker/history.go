@@ -106,16 +106,17 @@ func (h *History) add(line []byte) error {
 
 // Final is what everybody says when all is healed and quiet.
 type Final struct {
-	At        time.Time                  `json:"at"`
-	Settled   string                     `json:"settled"` // how long it took until nothing was open, or what was left
-	Quiet     bool                       `json:"quiet"`   // nothing was left open
-	Open      []json.RawMessage          `json:"open"`    // operations that are not settled, as the API lists them
-	Audit     Audit                      `json:"audit"`
-	Customers []Standing                 `json:"customers"`
-	Healed    time.Time                  `json:"healed"`   // from when on nothing was disturbed any more, and nothing open
-	Groups    map[string]string          `json:"groups"`   // what the CRM calls each channel
-	Erasures  map[string]json.RawMessage `json:"erasures"` // of those whose erasure was accepted: its proof, and what is exported of them
-	Writes    []Write                    `json:"writes"`   // to vendors, of some customers; there may have been more
+	At          time.Time                  `json:"at"`
+	Settled     string                     `json:"settled"` // how long it took until nothing was open, or what was left
+	Quiet       bool                       `json:"quiet"`   // nothing was left open
+	Open        []json.RawMessage          `json:"open"`    // operations that are not settled, as the API lists them
+	Audit       Audit                      `json:"audit"`
+	Customers   []Standing                 `json:"customers"`
+	Healed      time.Time                  `json:"healed"`        // from when on nothing was disturbed any more, and nothing open
+	Groups      map[string]string          `json:"groups"`        // what the CRM calls each channel
+	DoubleOptIn bool                       `json:"double_opt_in"` // a subscription to e-mail has to be confirmed
+	Erasures    map[string]json.RawMessage `json:"erasures"`      // of those whose erasure was accepted: its proof, and what is exported of them
+	Writes      []Write                    `json:"writes"`        // to the vendors where some customers decide, of these; there may have been more
 }
 
 // Write is one call to a vendor that changes something there, as the sandbox has logged it.

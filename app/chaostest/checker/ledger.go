@@ -15,6 +15,7 @@ func (k *check) ledger(p *person) {
 			k.violated(RuleChain, p.id, "entries that can be read", err.Error())
 			return
 		}
+		e.plain()
 		p.ledger = append(p.ledger, e)
 	}
 	prev := strings.Repeat("0", 64)
@@ -104,6 +105,9 @@ func (k *check) saysAsAsked(p *person, o *operation) {
 		return
 	}
 	for path, want := range o.asked.facts() {
+		if path == emailPath && want == "subscribed" && k.final.DoubleOptIn && o.end.Before[path] != "subscribed" {
+			want = pendingConfirmation
+		}
 		got, is := o.end.After[path]
 		if o.told != nil && p.overtaken(o, path) {
 			continue
@@ -122,6 +126,12 @@ func (r *request) facts() map[string]any {
 	}
 	for key, on := range r.channels {
 		out["push.channels."+key] = on
+	}
+	if r.quiet != nil {
+		out["push.quiet_hours"] = nil
+		if *r.quiet != "" {
+			out["push.quiet_hours"] = *r.quiet
+		}
 	}
 	if r.email != "" {
 		out["email.marketing"] = r.email
@@ -146,7 +156,7 @@ func (k *check) answers(p *person) {
 		}
 	}
 	for _, o := range p.order {
-		if o.kind != "withdrawal" || !slices.Contains([]string{"app", "email_link", "external", "crm"}, o.source) || o.end == nil {
+		if o.kind != "withdrawal" || !slices.Contains([]string{"app", "email_link", "external", "crm", "push"}, o.source) || o.end == nil {
 			continue
 		}
 		k.held(RuleWithdrawal)
@@ -194,7 +204,7 @@ func (c *Call) saysNothingNew() bool {
 	}
 	for _, d := range s.push.Devices {
 		if d.ID == r.device {
-			return d.Platform == r.register.Platform && d.Permission == r.register.Permission && d.Token == fingerprint(r.register.Token)
+			return d.Platform == r.register.Platform && d.Permission == r.register.Permission && d.Token == Fingerprint(r.register.Token)
 		}
 	}
 	return false

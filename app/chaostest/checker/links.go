@@ -3,6 +3,7 @@ package checker
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,6 +39,70 @@ func (k *check) followed(p *person) {
 				"the ledger has none", link, c)
 		}
 	}
+}
+
+// Words of the ledger.
+const (
+	emailPath           = "email.marketing"
+	pendingConfirmation = "pending_confirmation"
+)
+
+// confirmed: where subscriptions have to be confirmed, only the button behind a link does it, and only as long as nothing else was
+// decided after the link was made. Who was told that it has, or is about to, is in the ledger with it.
+func (k *check) confirmed(p *person) {
+	if !k.final.DoubleOptIn {
+		return
+	}
+	made := map[string]*Call{}
+	for _, c := range p.others {
+		var answer struct {
+			URL string `json:"url"`
+		}
+		if strings.HasSuffix(c.Path, "/confirmation-links") && c.Status == 200 {
+			if _, path, is := strings.Cut(c.urlOf(&answer), "/c/"); is {
+				made["/c/"+path] = c
+			}
+		}
+		if strings.HasPrefix(c.Path, "/c/") && c.Status == 200 {
+			k.held(RuleConfirmed)
+			if link := made[c.Path]; link == nil || !p.subscribedBetween(link.Invoked.Add(-linkClock), c.Answered.Add(sameClock)) {
+				k.violated(RuleConfirmed, p.id, "a subscription by this link", "the ledger has none", link, c)
+			}
+		}
+	}
+	for _, o := range p.order {
+		if o.applied() && o.end.After[emailPath] == "subscribed" && o.end.Before[emailPath] != "subscribed" {
+			k.held(RuleConfirmed)
+			k.confirmation(p, o, made)
+		}
+	}
+}
+
+// confirmation is an operation that made somebody a subscriber.
+func (k *check) confirmation(p *person, o *operation, made map[string]*Call) {
+	pressed := k.byID[o.requested.Origin.RequestID]
+	if pressed == nil || pressed.About != p.id || made[pressed.Path] == nil {
+		k.violated(RuleConfirmed, p.id, o.id+", which subscribes, comes of a link made for this customer", "it does not", pressed)
+		return
+	}
+	link := made[pressed.Path]
+	for _, other := range p.order {
+		if !other.decidesEmail() || !link.before(other.first) || !other.first.before(pressed) {
+			continue
+		}
+		k.violated(RuleConfirmed, p.id, other.id+", which came after the link, makes it worthless", o.id+" was confirmed by it", link, other.first, pressed)
+	}
+}
+
+// decidesEmail tells an operation that says something else than a link that asks for a confirmation.
+func (o *operation) decidesEmail() bool {
+	return o.applied() && o.acknowledged() && o.source == "app" && (o.end.After[emailPath] == "unsubscribed" || o.end.After[emailPath] == pendingConfirmation)
+}
+
+func (p *person) subscribedBetween(from, to time.Time) bool {
+	return slices.ContainsFunc(p.order, func(o *operation) bool {
+		return o.source == "email_link" && o.requested.After[emailPath] == "subscribed" && !o.requested.At.Before(from) && !o.requested.At.After(to)
+	})
 }
 
 func (c *Call) urlOf(answer *struct {

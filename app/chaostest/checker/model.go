@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
 // channelSpec is one channel of the development stack's catalogue, as the contract gives it.
@@ -31,6 +30,7 @@ type preferences struct {
 	Version  int64
 	Push     bool
 	Channels map[string]bool
+	Quiet    string // hours in which nothing is sent but what is required, as the ledger writes them; empty for none
 	Email    string
 	Devices  map[string]device
 }
@@ -60,6 +60,9 @@ func (p *preferences) apply(r *request) {
 		p.Push = *r.push
 	}
 	maps.Copy(p.Channels, r.channels)
+	if r.quiet != nil {
+		p.Quiet = *r.quiet
+	}
 	if r.email != "" {
 		p.Email = r.email
 	}
@@ -95,8 +98,11 @@ func (p *preferences) apply(r *request) {
 func (p *preferences) applyFacts(after map[string]any) {
 	for path, value := range after {
 		on, isBool := value.(bool)
-		if id, is := strings.CutPrefix(path, "devices."); is && value == nil {
+		if id, is := strings.CutPrefix(path, devicePath); is && value == nil {
 			delete(p.Devices, id)
+		} else if d, known := p.Devices[id]; is && known && isBool {
+			d.Enabled = on
+			p.Devices[id] = d
 		} else if key, is := strings.CutPrefix(path, "push.channels."); is && isBool {
 			p.Channels[key] = on
 		} else if path == "push.enabled" && isBool {
@@ -115,17 +121,20 @@ func (p *preferences) String() string {
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Devices)) {
 		d := p.Devices[id]
-		text := fmt.Sprintf("device %s: %s, %s, token %s, %t", id, d.Platform, d.Permission, fingerprint(d.Token), d.Enabled)
+		text := fmt.Sprintf("device %s: %s, %s, token %s, %t", id, d.Platform, d.Permission, Fingerprint(d.Token), d.Enabled)
 		for _, key := range slices.Sorted(maps.Keys(d.Channels)) {
 			text += fmt.Sprintf(", %s %t", key, d.Channels[key])
 		}
 		parts = append(parts, text)
 	}
+	if p.Quiet != "" {
+		parts = append(parts, "quiet "+p.Quiet)
+	}
 	return fmt.Sprintf("push %t, e-mail %s, %s", p.Push, p.Email, strings.Join(parts, "; "))
 }
 
-// fingerprint is how the API tells tokens apart; one that is a fingerprint already stays so.
-func fingerprint(token string) string {
+// Fingerprint is how the API tells tokens apart; one that is a fingerprint already stays so.
+func Fingerprint(token string) string {
 	if shown, is := strings.CutPrefix(token, shownPrefix); is {
 		return shown
 	}
@@ -140,6 +149,7 @@ type shownPush struct {
 	Enabled  bool            `json:"enabled"`
 	Version  int64           `json:"version"`
 	Channels map[string]flip `json:"channels"`
+	Quiet    *quietHours     `json:"quiet_hours"`
 	Devices  []struct {
 		ID         string          `json:"device_id"`
 		Platform   string          `json:"platform"`
@@ -214,7 +224,7 @@ func showsAll(raw []byte) *shown {
 func (s *shown) differs(want *preferences) string {
 	got := want.clone()
 	if s.push != nil {
-		got.Push, got.Channels, got.Devices = s.push.Enabled, plain(s.push.Channels), map[string]device{}
+		got.Push, got.Channels, got.Devices, got.Quiet = s.push.Enabled, plain(s.push.Channels), map[string]device{}, s.push.Quiet.String()
 		for _, d := range s.push.Devices {
 			got.Devices[d.ID] = device{Platform: d.Platform, Token: shownPrefix + d.Token, Permission: d.Permission, Enabled: d.Enabled, Channels: plain(d.Channels)}
 		}
@@ -244,6 +254,9 @@ func (k *check) replay(p *person) {
 			now.apply(o.asked)
 		} else {
 			now.applyFacts(e.After)
+		}
+		if status, is := e.After[emailPath].(string); is && k.final.DoubleOptIn {
+			now.Email = status // what was asked for, or that it has to be confirmed; which of them is judged by itself
 		}
 		now.Version = e.Version
 		p.states[e.Version] = now
@@ -302,155 +315,5 @@ func (p *person) changesOf(word string) []*Call {
 		}
 	}
 	const most = 12
-	return out[max(0, len(out)-most):]
-}
-
-// vendors compares what the vendors hold. Each finding: expected, found, what it is about.
-func (p *preferences) vendors(who *person, raw []byte) (out [][3]string) {
-	var v struct {
-		CRM struct {
-			Email    string            `json:"email_marketing"`
-			Channels map[string]string `json:"channels"`
-		} `json:"crm"`
-		Push struct {
-			Devices []struct {
-				Token   string `json:"token"`
-				Enabled bool   `json:"enabled"`
-			} `json:"devices"`
-		} `json:"push"`
-		CMP struct {
-			Purposes map[string]string `json:"purposes"`
-		} `json:"cmp"`
-	}
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return [][3]string{{"what the vendors hold", err.Error(), ""}}
-	}
-	find := func(about, expected, found string) { out = append(out, [3]string{expected, found, about}) }
-	applied := who.anyApplied(func(*operation) bool { return true })
-
-	subscription := func(what, about string, on bool, got string) {
-		want := map[bool]string{true: "subscribed", false: "unsubscribed"}[on]
-		// A person no change of whom was applied may be unknown to the CRM still.
-		if got != want && (applied || got != "unknown") {
-			find(about, fmt.Sprintf("the CRM has %s %s", what, want), got)
-		}
-	}
-	subscription("e-mail marketing", "email", p.Email == "subscribed", v.CRM.Email)
-	for _, key := range slices.Sorted(maps.Keys(p.Channels)) {
-		subscription("channel "+key, key, p.Channels[key], v.CRM.Channels[key])
-	}
-
-	want, got := map[string]bool{}, map[string]bool{}
-	for _, d := range p.Devices {
-		want[d.Token] = p.Push && d.Enabled && d.delivers()
-	}
-	for _, d := range v.Push.Devices {
-		got[d.Token] = d.Enabled
-	}
-	if !maps.Equal(want, got) || len(v.Push.Devices) != len(got) {
-		find("device", fmt.Sprintf("the push provider has %v", want), fmt.Sprint(v.Push.Devices))
-	}
-
-	for purpose, on := range map[string]bool{"push-marketing": p.Channels["promotions"], emailPurpose: p.Email == "subscribed"} {
-		state := v.CMP.Purposes[purpose]
-		said := who.anyApplied(func(o *operation) bool {
-			if o.asked == nil {
-				_, named := o.end.After["purposes."+purpose]
-				return named
-			}
-			_, named := o.asked.channels["promotions"]
-			return purpose == emailPurpose && o.asked.email != "" || purpose != emailPurpose && named
-		})
-		expected := "unknown"
-		if said {
-			expected = map[bool]string{true: "granted", false: "withdrawn"}[on]
-		}
-		about := map[bool]string{true: "marketing", false: "promotions"}[purpose == emailPurpose]
-		if state != expected {
-			find(about, fmt.Sprintf("the CMP has %s %s", purpose, expected), state)
-		}
-	}
-	return out
-}
-
-func (p *person) anyApplied(is func(*operation) bool) bool {
-	return slices.ContainsFunc(p.order, func(o *operation) bool { return o.applied() && is(o) })
-}
-
-// tokens: each is at the provider with the customer who registered it last, and with nobody else.
-func (k *check) tokens() {
-	type claim struct {
-		p      *person
-		device string
-		o      *operation
-	}
-	last, held := map[string]claim{}, map[string][]string{}
-	for _, p := range k.people() {
-		for _, o := range p.order {
-			if o.asked == nil || o.asked.register == nil || !o.applied() {
-				continue
-			}
-			token := o.asked.register.Token
-			if was, is := last[token]; !is || was.o.requested.At.Before(o.requested.At) {
-				last[token] = claim{p, o.asked.device, o}
-			}
-		}
-		var v struct {
-			Push struct {
-				Devices []struct {
-					Token string `json:"token"`
-				} `json:"devices"`
-			} `json:"push"`
-		}
-		_ = json.Unmarshal(p.standing.Vendors, &v) // reported where the vendors are compared
-		for _, d := range v.Push.Devices {
-			held[d.Token] = append(held[d.Token], p.id)
-		}
-	}
-	for _, token := range slices.Sorted(maps.Keys(held)) {
-		k.held(RuleToken)
-		c, claimed := last[token]
-		switch {
-		case !claimed:
-			k.violated(RuleToken, held[token][0], "a token whose registration was applied", token+" was never registered")
-		case len(held[token]) > 1 || held[token][0] != c.p.id:
-			k.violated(RuleToken, c.p.id, fmt.Sprintf("%s belongs to %s, who registered it last, at %s", token, c.p.id, c.o.requested.At.Format(time.RFC3339Nano)),
-				fmt.Sprintf("the push provider has it with %v", held[token]), k.mentions(token)...)
-		}
-	}
-	for _, token := range slices.Sorted(maps.Keys(last)) {
-		c := last[token]
-		d, has := c.p.last.Devices[c.device]
-		if has && d.Token == token && len(held[token]) == 0 {
-			k.violated(RuleToken, c.p.id, token+" is at the push provider", "nobody has it", k.mentions(token)...)
-		}
-		if has && d.Token == token || c.p.lost(c.device, token, c.o) {
-			continue
-		}
-		k.violated(RuleToken, c.p.id, fmt.Sprintf("%s has %s, registered last by %s", c.p.id, token, c.o.id), "it is not there", k.mentions(token)...)
-	}
-}
-
-// lost tells that the customer has given the token up by a change of their own after registering it.
-func (p *person) lost(id, token string, since *operation) bool {
-	for _, o := range p.order {
-		r := o.asked
-		if r == nil || !o.applied() || o.number <= since.number {
-			continue
-		}
-		if r.release && r.device == id || r.register != nil && r.device == id && r.register.Token != token {
-			return true
-		}
-	}
-	return false
-}
-
-func (k *check) mentions(token string) (out []*Call) {
-	for _, c := range k.history.Calls {
-		if r := asks(c); r != nil && r.register != nil && r.register.Token == token {
-			out = append(out, c)
-		}
-	}
-	const most = 20
 	return out[max(0, len(out)-most):]
 }

@@ -42,6 +42,7 @@ func (k *check) reads(p *person) {
 		if got := r.s.differs(want); got != "" {
 			k.violated(RuleRead, p.id, fmt.Sprintf("version %d: %s", r.s.version, want), got, p.madeBy(r.s.version), r.c)
 		}
+		k.quietly(p, r.c, r.s, want.Quiet, p.madeBy(r.s.version))
 	}
 }
 
@@ -73,6 +74,9 @@ func (k *check) holds(p *person) {
 				if e.Deliverable && o.asked.withholds(e.Channel, e.Device) {
 					k.violated(RuleHold, p.id, fmt.Sprintf("nothing on %s to %s from when %s was accepted", e.Channel, e.Device, o.id), "it is deliverable", o.first, c)
 				}
+			}
+			if o.asked.quiet != nil {
+				k.quietly(p, c, s, *o.asked.quiet, o.first)
 			}
 		}
 	}

@@ -41,6 +41,8 @@ const (
 	RuleDrift        = "nothing-drifts"       // the comparison finds nothing to mend where nobody decides elsewhere
 	RuleErased       = "erased-for-good"      // nothing is held of somebody who was erased, and it is proved
 	RuleHold         = "held-at-once"         // nothing is sent from the moment a withdrawal is accepted
+	RuleHours        = "quiet-hours-kept"     // nothing but what is required is deliverable in them, from the moment they are asked for
+	RuleConfirmed    = "confirmed-by-a-link"  // where a subscription has to be confirmed, nothing else makes one
 	RuleForeign      = "own-operations-only"  // somebody else's are not there
 	RuleMessages     = "own-messages-only"    // nobody sees another's messages, nor any that nobody published
 	RulePaging       = "pages-whole"          // no page repeats or skips a message
@@ -56,7 +58,7 @@ const (
 
 // Rules lists all of them.
 var Rules = []string{RuleQuiet, RuleAudit, RuleChain, RuleComplete, RuleAsked, RuleAnswer, RuleWithdrawal, RuleRefused, RuleOrder, RuleKey,
-	RuleMatch, RuleAgree, RuleToken, RuleRead, RuleHeard, RuleOnce, RuleLater, RuleEcho, RuleDrift, RuleErased, RuleHold, RuleForeign, RuleMessages, RulePaging, RuleCounts, RuleFresh, RuleGone, RuleReceipts,
+	RuleMatch, RuleAgree, RuleToken, RuleRead, RuleHeard, RuleOnce, RuleLater, RuleEcho, RuleDrift, RuleErased, RuleHold, RuleHours, RuleConfirmed, RuleForeign, RuleMessages, RulePaging, RuleCounts, RuleFresh, RuleGone, RuleReceipts,
 	RuleChanges, RuleStream, RuleInternal, RuleRecordedOnce}
 
 // Report is the verdict, with what it rests on: a rule that nothing was held against has proved nothing.

@@ -11,8 +11,9 @@ type request struct {
 	call     *Call
 	push     *bool
 	channels map[string]bool
-	email    string // subscribed, unsubscribed or empty
-	device   string // that it is about
+	quiet    *string // hours, "" for none from now on; nil where nothing is said of them
+	email    string  // subscribed, unsubscribed or empty
+	device   string  // that it is about
 	register *device
 	enabled  *bool // of the device
 	topics   map[string]bool
@@ -35,6 +36,7 @@ func asks(c *Call) *request {
 	var body struct {
 		Enabled   *bool           `json:"enabled"`
 		Channels  map[string]flip `json:"channels"`
+		Quiet     json.RawMessage `json:"quiet_hours"`
 		Marketing struct {
 			Status string `json:"status"`
 		} `json:"marketing"`
@@ -47,7 +49,7 @@ func asks(c *Call) *request {
 	}
 	switch id, isDevice := strings.CutPrefix(path, "/v1/devices/"); {
 	case c.Method == "PATCH" && path == "/v1/preferences/push":
-		r.push, r.channels = body.Enabled, plain(body.Channels)
+		r.push, r.channels, r.quiet = body.Enabled, plain(body.Channels), asksQuiet(body.Quiet)
 	case c.Method == "PATCH" && path == "/v1/preferences/email":
 		r.email = body.Marketing.Status
 	case isDevice && c.Method == "PUT":
@@ -92,7 +94,7 @@ func (d *device) delivers() bool { return d.Permission == "granted" || d.Permiss
 
 // withdraws tells a change that says "off" anywhere.
 func (r *request) withdraws() bool {
-	off := r.release || r.email == "unsubscribed" || r.push != nil && !*r.push || r.enabled != nil && !*r.enabled ||
+	off := r.release || r.quiet != nil && *r.quiet != "" || r.email == "unsubscribed" || r.push != nil && !*r.push || r.enabled != nil && !*r.enabled ||
 		r.register != nil && !r.register.delivers()
 	for _, m := range []map[string]bool{r.channels, r.topics} {
 		for _, on := range m {

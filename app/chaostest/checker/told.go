@@ -12,7 +12,8 @@ type told struct {
 	source string         // as the ledger has to name it
 	event  string         // the same in all deliveries
 	at     time.Time      // zero where it does not say when
-	items  map[string]any // by the ledger's path
+	items  map[string]any // by the ledger's path; nil for a device that is gone
+	token  string         // of the device it is about, if it is about one
 }
 
 // outcome is what an event was answered with.
@@ -35,6 +36,9 @@ func (k *check) tells(c *Call) *told {
 	case "/v1/webhooks/braze":
 		t.source = "crm"
 		return t.braze(c.Body, k.final.Groups)
+	case "/v1/webhooks/onesignal":
+		t.source = "push"
+		return t.onesignal(c.Body, k.devices)
 	}
 	return nil
 }
@@ -97,6 +101,41 @@ func (t *told) braze(body []byte, groups map[string]string) *told {
 	return t
 }
 
+// onesignal tells by the second, of a token. devices have them.
+func (t *told) onesignal(body []byte, devices map[string]string) *told {
+	var e struct {
+		ID           string `json:"id"`
+		Type         string `json:"type"`
+		Time         int64  `json:"timestamp"`
+		Subscription struct {
+			Token   string `json:"token"`
+			Enabled bool   `json:"enabled"`
+		} `json:"subscription"`
+	}
+	if json.Unmarshal(body, &e) != nil {
+		return nil
+	}
+	if t.event = e.ID; e.Time > 0 {
+		t.at = time.Unix(e.Time, 0)
+	}
+	if t.token = e.Subscription.Token; devices[t.token] == "" {
+		return t // of nobody
+	}
+	path := devicePath + devices[t.token]
+	switch e.Type {
+	case "subscription.invalid":
+		t.items[path] = nil
+	case "subscription.changed":
+		t.items[path] = e.Subscription.Enabled
+	default:
+		t.items[path] = false
+	}
+	return t
+}
+
+// devicePath is what the ledger calls devices.
+const devicePath = "devices."
+
 // answer is what became of the event, false when that was not told.
 func (t *told) answer() (outcome, bool) {
 	var a struct {
@@ -116,10 +155,15 @@ func (t *told) asks(after map[string]any) *request {
 			continue
 		}
 		key, isChannel := strings.CutPrefix(path, "push.channels.")
+		id, isDevice := strings.CutPrefix(path, devicePath)
 		on, _ := value.(bool)
 		switch {
 		case isChannel:
 			r.channels[key] = on
+		case isDevice && value == nil:
+			r.device, r.release = id, true
+		case isDevice:
+			r.device, r.enabled = id, &on
 		case path == "push.enabled":
 			r.push = &on
 		case path == "email.marketing":
