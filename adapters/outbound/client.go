@@ -115,7 +115,7 @@ func (c *Client) waitForRate(ctx context.Context) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
+		return ctx.Err() // a process that stood still meanwhile may have been replaced; only Err looks at the clock
 	case <-ctx.Done():
 		turn.Cancel()
 		return ctx.Err()

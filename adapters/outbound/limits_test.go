@@ -174,3 +174,28 @@ func TestOwnRateLimitEndsWithTheCaller(t *testing.T) {
 	require.ErrorIs(t, <-ended, context.Canceled)
 	require.EqualValues(t, 1, calls.Load())
 }
+
+// leased ends by its own clock: only Err says so, as long as nobody has looked.
+type leased struct {
+	context.Context
+
+	asked atomic.Int32
+	good  int32 // how often it has not ended when it is asked
+}
+
+func (l *leased) Err() error {
+	if l.asked.Add(1) > l.good {
+		return context.Canceled
+	}
+	return l.Context.Err()
+}
+
+func TestNothingIsSentForACallerWhoEndedDuringTheWait(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	c := newClient(t, vendor(&calls), func(cfg *outbound.Config) { cfg.Rate, cfg.Burst, cfg.MaxWait = 50, 1, time.Minute })
+	times(t, c, 1, "/ok")
+	_, err := c.Call(&leased{Context: t.Context(), good: 1}, write("/ok"))
+	require.ErrorIs(t, err, context.Canceled)
+	require.EqualValues(t, 1, calls.Load(), "who stood still while it waited for its turn may have been replaced")
+}
