@@ -39,8 +39,9 @@ type options struct {
 	dense         float64  // how many times more often than otherwise they come
 	lasting       int      // how many times more calls a fault meets
 	vendorTimeout time.Duration
-	focus         string // of what clients do: preferences, inbox, told; empty for everything
-	doubleOptIn   string // on or off: whether e-mail marketing has to be confirmed; empty for on where the seed is even
+	test          []string // that is to fail instead of a run
+	focus         string   // of what clients do: preferences, inbox, told; empty for everything
+	doubleOptIn   string   // on or off: whether e-mail marketing has to be confirmed; empty for on where the seed is even
 }
 
 func main() {

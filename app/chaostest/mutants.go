@@ -36,6 +36,8 @@ func (o *options) set(name, value string) (err error) {
 		if o.focus = value; works[value] == nil {
 			err = fmt.Errorf("there is no %q to focus on", value)
 		}
+	case "test": // package and arguments of go test: what needs more aim than disturbances by chance have
+		o.test = strings.Fields(value)
 	case "double-opt-in":
 		if o.doubleOptIn = value; value != "on" && value != "off" {
 			err = fmt.Errorf("double opt-in is on or off, not %q", value)
@@ -72,7 +74,7 @@ func (o options) suited(patch string) (options, error) {
 	return o, nil
 }
 
-// huntMutants breaks the system in one way at a time, and expects a run to notice each.
+// huntMutants breaks the system in one way at a time, and expects a run to notice each, or the test that the patch names.
 func huntMutants(ctx context.Context, o options, pattern string) error {
 	found, err := filepath.Glob(filepath.Join(patches, "mutants", pattern+".patch"))
 	if err != nil || len(found) == 0 {
@@ -86,11 +88,12 @@ func huntMutants(ctx context.Context, o options, pattern string) error {
 		err := runMutant(ctx, o, name, patch)
 		took := time.Since(began).Round(time.Second)
 		var broken brokenError
+		var failed failedError
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.As(err, &broken):
-			say("mutant %s: found after %s: %s", name, took, broken)
+		case errors.As(err, &broken), errors.As(err, &failed):
+			say("mutant %s: found after %s: %v", name, took, err)
 		case err != nil:
 			say("mutant %s: could not be judged, after %s: %v", name, took, err)
 			missed = append(missed, name)
@@ -109,6 +112,9 @@ func runMutant(ctx context.Context, o options, name, patch string) error {
 	o, err := o.suited(patch)
 	if err != nil {
 		return err
+	}
+	if len(o.test) > 0 {
+		return testPatched(ctx, patch, o.test)
 	}
 	dir, err := os.MkdirTemp("", "accord-mutant-")
 	if err != nil {

@@ -20,9 +20,42 @@ const (
 
 var patchedFile = regexp.MustCompile(`(?m)^\+\+\+ b/(\S+)`)
 
-// buildPatched builds the command with patches applied to copies of the files that they touch: the checkout stays as it is,
-// and no switch for it is in what is shipped.
+// buildPatched builds the command with patches applied.
 func buildPatched(ctx context.Context, path, id string, patches []string) error {
+	return patched(ctx, patches, func(overlay string) error {
+		return process.Build(ctx, path, "-overlay", overlay, "-ldflags", "-s -w -X main.buildID="+id) // quicker to link
+	})
+}
+
+// testPatched runs a test with a patch applied: a failedError when it fails, as it should.
+func testPatched(ctx context.Context, patch string, arguments []string) error {
+	return patched(ctx, []string{patch}, func(overlay string) error {
+		goTest := func(more ...string) ([]byte, error) {
+			cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1"}, more...)...) //nolint:gosec // what a patch of ours says
+			cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)    // tests build the command, too
+			return cmd.CombinedOutput()
+		}
+		if out, err := goTest("-run", "^$", arguments[0]); err != nil {
+			return fmt.Errorf("%s cannot be tested at all: %w\n%s", arguments[0], err, out)
+		}
+		out, err := goTest(arguments...)
+		if failed := failingTest.FindAllSubmatch(out, -1); err != nil && len(failed) > 0 {
+			return failedError{string(failed[len(failed)-1][1])}
+		}
+		return err
+	})
+}
+
+// failedError: a test has failed.
+type failedError struct{ test string }
+
+func (e failedError) Error() string { return "a test of its own fails: " + e.test }
+
+var failingTest = regexp.MustCompile(`--- FAIL: (\S+)`)
+
+// patched applies patches to copies of the files that they touch: the checkout stays as it is, and no switch for it is in what is
+// shipped. What the go command takes for -overlay is there while use runs.
+func patched(ctx context.Context, patches []string, use func(overlay string) error) error {
 	root, err := os.Getwd()
 	if err != nil {
 		return err
@@ -46,7 +79,7 @@ func buildPatched(ctx context.Context, path, id string, patches []string) error 
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		return err
 	}
-	return process.Build(ctx, path, "-overlay", file, "-ldflags", "-s -w -X main.buildID="+id) // quicker to link
+	return use(file)
 }
 
 // applyPatch applies one in dir, to copies of what it touches below root, and adds to replaced which file is replaced by which.
