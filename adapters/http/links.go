@@ -101,7 +101,7 @@ func (s *server) GetConfirmationPage(g *gin.Context, token LinkToken) {
 	case err != nil:
 		s.failPage(g, v, err)
 	case v.Done:
-		s.pages.show(g, linkPage{status: http.StatusOK, title: "confirmed", text: []string{"confirmed_about"}}, v.Locale)
+		s.pages.show(g, confirmed(v), v.Locale)
 	case v.Over != "":
 		s.pages.show(g, linkPage{status: http.StatusGone, title: v.Over, text: []string{v.Over + "_about"}}, v.Locale)
 	default:
@@ -130,11 +130,15 @@ func (s *server) PostConfirmation(g *gin.Context, token LinkToken) {
 		s.failPage(g, v, err)
 		return
 	}
-	page := linkPage{status: http.StatusOK, title: "confirmed", text: []string{"confirmed_about"}}
+	s.pages.show(g, confirmed(v), v.Locale)
+}
+
+// confirmed says that it counts, or that it is on its way: until it has reached every system it may be taken back.
+func confirmed(v ports.LinkView) linkPage {
 	if !v.Settled {
-		page.title, page.text = "confirm", []string{"confirming_about"}
+		return linkPage{status: http.StatusOK, title: "confirm", text: []string{"confirming_about"}}
 	}
-	s.pages.show(g, page, v.Locale)
+	return linkPage{status: http.StatusOK, title: "confirmed", text: []string{"confirmed_about"}}
 }
 
 // failPage is fail for people. All that is no good link looks the same: it tells nobody which links are.

@@ -112,10 +112,13 @@ func TestOnlyTheButtonConfirms(t *testing.T) {
 	press := func() answer {
 		return a.call("POST", "/c/good", "", "pressed=confirm", "Content-Type: application/x-www-form-urlencoded")
 	}
+	look := func() answer { return a.call("GET", "/c/good", "", "") }
 	a.links.view = ports.LinkView{Known: true, Done: true, Settled: true}
 	require.Contains(t, string(press().is(200).body), "You are subscribed")
+	require.Contains(t, string(look().is(200).body), "You are subscribed")
 	a.links.view.Settled = false
 	require.Contains(t, string(press().is(200).body), "within a few minutes")
+	require.Contains(t, string(look().is(200).body), "within a few minutes")
 	for code, says := range map[string]string{"expired": "has expired", "superseded": "not needed any more"} {
 		a.links.err = fault.New(fault.Conflict, code, "over")
 		require.Contains(t, string(press().is(410).body), says)

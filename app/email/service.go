@@ -114,7 +114,7 @@ func (s *Service) view(ctx context.Context, l ports.Link, everything bool) ports
 		return v
 	}
 	if f, is := fault.As(acc.Confirmable(l.Request, s.now())); is && f.Code == "unchanged" {
-		v.Done = true
+		v.Done, v.Settled = true, acc.Confirmed(l.Request)
 	} else if is {
 		v.Over = f.Code
 	}
@@ -180,7 +180,7 @@ func (s *Service) Confirm(ctx context.Context, u ports.LinkUse) (ports.LinkView,
 	v := s.view(ctx, l, false)
 	switch {
 	case err != nil && code(err) == "unchanged":
-		v.Known, v.Done, v.Settled = true, true, true
+		v.Known, v.Done = true, true
 		return v, nil
 	case err != nil:
 		return v, err

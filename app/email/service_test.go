@@ -269,12 +269,30 @@ func TestASubscriptionThatIsConfirmed(t *testing.T) {
 	made := len(w.ops)
 	v, err = w.Confirm(t.Context(), ports.LinkUse{Token: link})
 	require.NoError(t, err)
-	require.True(t, v.Done && !v.Changed)
+	require.True(t, v.Done && !v.Changed && v.Settled)
 	require.Len(t, w.ops, made)
 
 	w.click(w.link(""))
 	_, err = w.Confirm(t.Context(), ports.LinkUse{Token: link})
 	require.ErrorIs(t, err, fault.New(fault.Conflict, "superseded", ""), "who has unsubscribed since stays so")
+}
+
+func TestAConfirmationThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, time.Hour)
+	w.app(preference.Subscribed)
+	link := w.confirmation()
+	w.stuck = true
+	for _, again := range []bool{false, true} {
+		v, err := w.Confirm(t.Context(), ports.LinkUse{Token: link})
+		require.NoError(t, err)
+		require.True(t, v.Done)
+		require.Equal(t, again, !v.Changed)
+		require.False(t, v.Settled, "it may be taken back")
+	}
+	v, err := w.Look(t.Context(), ports.ConfirmLink, link)
+	require.NoError(t, err)
+	require.True(t, v.Done && !v.Settled)
 }
 
 func TestALinkThatIsOver(t *testing.T) {

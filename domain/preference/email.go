@@ -209,6 +209,11 @@ func (a *Account) Confirmable(request string, now time.Time) error {
 	return a.expected().email.confirmable(request, now)
 }
 
+// Confirmed reports that the subscription which the request asked for was confirmed and has reached every system.
+func (a *Account) Confirmed(request string) bool {
+	return a.prefs.email.Status == Subscribed && a.prefs.email.Request == request
+}
+
 // Withdrawn reports that the change withdraws what has been withdrawn since a moment.
 func (a *Account) Withdrawn(c Change, since time.Time) bool { return a.expected().heldSince(c, since) }
 
