@@ -51,7 +51,7 @@ func (db *DB) updateQuiet(ctx context.Context, customer preference.CustomerID, k
 		return err
 	})
 	db.health.heard(err)
-	if contended(err) || (len(w) == 0 && lostConnection(err)) { // nothing was stored, so it may be tried again
+	if contended(err) || neverSent(err) || (len(w) == 0 && lostConnection(err)) { // nothing was stored, so it may be tried again
 		err = nil
 	}
 	return done, unknown, err

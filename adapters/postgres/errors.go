@@ -90,6 +90,12 @@ func lostConnection(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
+// neverSent reports that the statement has not left this process.
+func neverSent(err error) bool {
+	var dial *pgconn.ConnectError
+	return errors.As(err, &dial) || pgconn.SafeToRetry(err) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
+}
+
 // refusedForNow reports that the server works and cannot do this now: time-outs of statements and locks, no resources
 // left, a standby, contention that outlasted the retries.
 func refusedForNow(err error) bool {

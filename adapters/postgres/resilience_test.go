@@ -325,18 +325,26 @@ func TestLogsHoldNoValues(t *testing.T) {
 // TestACommitThatIsNotAnsweredIsInDoubt: the server may get to it even later, so nobody may be told that nothing was done.
 func TestACommitThatIsNotAnsweredIsInDoubt(t *testing.T) {
 	t.Parallel()
-	url := migrated(t)
-	db, conn := open(t, url), connect(t, url)
-	_, err := conn.Exec(t.Context(), `CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$
-			BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
-		CREATE CONSTRAINT TRIGGER at_the_commit AFTER INSERT ON operations DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lose()`)
-	require.NoError(t, err)
-	err = db.Update(t.Context(), "ada", "", func(a *preference.Account) error {
-		_, _, err := a.Accept(portstest.Unsubscribe("ada"), portstest.Noon)
-		return err
-	})
-	f, is := fault.As(err)
-	require.True(t, is, err)
-	require.Equal(t, fault.Unavailable, f.Kind)
-	require.Equal(t, "outcome-unknown", f.Code)
+	for name, known := range map[string]bool{"of somebody new": false, "of somebody of whom nothing is under way": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := migrated(t)
+			db, conn := open(t, url), connect(t, url)
+			if known {
+				portstest.Apply(t, db, "ada", portstest.Subscribe("ada"))
+			}
+			_, err := conn.Exec(t.Context(), `CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$
+					BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+				CREATE CONSTRAINT TRIGGER at_the_commit AFTER INSERT ON operations DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lose()`)
+			require.NoError(t, err)
+			err = db.Update(t.Context(), "ada", "", func(a *preference.Account) error {
+				_, _, err := a.Accept(portstest.Unsubscribe("ada"), portstest.Noon.Add(time.Minute))
+				return err
+			})
+			f, is := fault.As(err)
+			require.True(t, is, err)
+			require.Equal(t, fault.Unavailable, f.Kind)
+			require.Equal(t, "outcome-unknown", f.Code)
+		})
+	}
 }

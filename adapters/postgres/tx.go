@@ -145,7 +145,7 @@ func (w writes) run(tx *gorm.DB) error {
 
 // runAlone is run without a transaction: one statement, which the server refuses with a division by zero when anything
 // is not as it should be, and then nothing of it has happened. ok is false then, and when there is too much for one
-// statement. The rows that it has written have the version, as `xmin` shows it.
+// statement. Without an answer nobody knows whether it took effect. The rows that it has written have the version, as `xmin` shows it.
 func (w writes) runAlone(tx *gorm.DB) (version string, ok bool, err error) {
 	if len(w) > maxWrites {
 		return "", false, nil
@@ -157,6 +157,9 @@ func (w writes) runAlone(tx *gorm.DB) (version string, ok bool, err error) {
 	switch state(err) {
 	case "22012", "23505": // division by zero; or what somebody else has added meanwhile is in the way
 		return "", false, nil
+	}
+	if lostConnection(err) && !neverSent(err) { // the statement is its own commit
+		err = commitError{err}
 	}
 	return version, err == nil, err
 }
