@@ -328,7 +328,13 @@ func (k *check) echoes(p *person) {
 	}
 }
 
-// stays tells a decision that the target holds already. A subscription that has to be confirmed first is none that counts there.
+// stays tells a decision that the target holds already. A subscription that has to be confirmed first is none that counts there, and a
+// token that reaches nobody any more is taken out.
 func (o *operation) stays(target string) bool {
+	for path, value := range o.requested.After {
+		if strings.HasPrefix(path, devicePath) && value == nil {
+			return false
+		}
+	}
 	return o.source == target && o.requested.After[emailPath] != pendingConfirmation
 }

@@ -107,6 +107,8 @@ func TestADeviceThatIsGone(t *testing.T) {
 	st.Preferences = json.RawMessage(string(st.Preferences[:begins]) + `"devices":[],"effective":[]},` + string(st.Preferences[ends:]))
 	require.Equal(t, []string{RuleAgree}, s.judged().broken(), "the provider has it")
 	st.Vendors = replaced(t, st.Vendors, `[{"token":"t","enabled":true}]`, `[]`)
+	s.final.Writes = []Write{{At: s.now.Add(2 * echoWithin), Target: "push", Customer: "ada", Method: "DELETE", Path: "/apps/a/subscriptions/s"}}
+	s.edit("ada", len(s.standing("ada").Ledger)-1, func(e map[string]any) { e["at"] = s.now.Add(2 * echoWithin) })
 	r := s.judged()
 	require.Empty(t, r.Violations, r.Told(&History{}))
 }
