@@ -267,7 +267,7 @@ func (o *operation) mayEcho(t *told) bool {
 		at, doubt = t.call.Invoked, 15*time.Minute
 	}
 	doubt += 2 * sameClock
-	return o.source != t.source && !at.Before(o.requested.At.Add(-doubt)) && (o.end == nil || !at.After(o.end.At.Add(doubt)))
+	return !o.stays(t.source) && !at.Before(o.requested.At.Add(-doubt)) && (o.end == nil || !at.After(o.end.At.Add(doubt)))
 }
 
 // overtaken tells that a part of the operation, which was told of, did not count any more when its turn came: what lets us send
