@@ -2,8 +2,10 @@ package checker
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -123,4 +125,46 @@ func TestASubscriptionThatHasToBeConfirmed(t *testing.T) {
 		s.standing("eve")
 		require.Equal(t, []string{RuleConfirmed}, s.judged().broken())
 	})
+}
+
+func TestASubscriptionThatIsWrittenBackToWhoeverToldIt(t *testing.T) {
+	t.Parallel()
+	s := phoneAndNews(t)
+	s.final.DoubleOptIn = true
+	s.later(time.Hour) // nothing else can be repeated by then
+	braze := func(id, status, outcome string) *Call {
+		return s.tell("braze", id, fmt.Sprintf(`{"id":%q,"event_type":"users.behaviors.subscription.GlobalStateChange","external_user_id":"ada","time":%d,"subscription_status":%q}`,
+			id, s.now.Add(time.Second).Unix(), status), outcome)
+	}
+	c := braze("b1", "Opted-in", `"outcome":"accepted","operation":"op-crm"`)
+	for _, event := range []string{"requested", "applied"} {
+		s.entry("ada", event, "op-crm", 5, "grant", nil, 5, "")
+		s.edit("ada", len(s.standing("ada").Ledger)-1, func(e map[string]any) {
+			e["origin"] = map[string]any{"source": "crm", "request_id": c.ID}
+			e["before"] = map[string]any{"email.marketing": "unsubscribed"}
+			e["after"] = map[string]any{"email.marketing": "pending_confirmation", "email.confirm_until": "2026-05-07T10:00:00Z"}
+			e["decided_at"] = c.Invoked.Truncate(time.Second).Format(time.RFC3339Nano)
+		})
+	}
+	s.shows(5, "pending_confirmation")
+	s.final.Writes = []Write{{At: s.now.Add(2 * echoWithin), Target: "crm", Customer: "ada", Method: "POST", Path: "/users/track"}}
+	s.edit("ada", len(s.standing("ada").Ledger)-1, func(e map[string]any) { e["at"] = s.now.Add(2 * echoWithin) })
+	braze("b2", "Unsubscribed", `"outcome":"echo"`)
+	r := s.judged()
+	require.Empty(t, r.Violations, r.Told(&History{}))
+	require.Equal(t, 2, r.Checked[RuleHeard])
+	require.Equal(t, 1, r.Checked[RuleEcho])
+}
+
+func TestAStrangerWhomTheComparisonHasPutRight(t *testing.T) {
+	t.Parallel()
+	s := tell(t)
+	for _, event := range []string{"requested", "applied"} {
+		s.entry("eve", event, "op-eve", 1, "withdrawal", nil, 0, "")
+		s.edit("eve", len(s.standing("eve").Ledger)-1, func(e map[string]any) {
+			e["origin"], e["cause"] = map[string]any{"source": "reconciliation"}, "superseded_decision"
+			e["after"] = map[string]any{"reaffirmed.device/d": "unknown"}
+		})
+	}
+	require.Empty(t, s.judged().broken(), "the CRM need not know of them")
 }
