@@ -52,7 +52,7 @@ func (p Preferences) laterThan(applied Preferences, c Change, at time.Time) (Cha
 	if d.Push != nil && !l.counts(*d.Push, p.push.held(), applied.push.held()) {
 		d.Push = nil
 	}
-	if d.Quiet != nil && !l.counts(d.Quiet.IsNone(), held{p.quiet.IsNone(), p.quiet.At}, held{applied.quiet.IsNone(), applied.quiet.At}) {
+	if d.Quiet != nil && !l.counts(d.Quiet.IsNone(), p.quiet.held(), applied.quiet.held()) {
 		d.Quiet = nil
 	}
 	d.Channels = switches(&l, d.Channels, func(key ChannelKey) (is, was held) { return p.Channel(key).held(), applied.Channel(key).held() })
@@ -102,17 +102,22 @@ func (p Preferences) after(op *Operation) (Preferences, error) {
 type held struct {
 	on    bool
 	since time.Time
+	asks  bool // to be on: it is not yet, and needs no more than a confirmation
 }
 
-func (c Choice) held() held { return held{c.Enabled, c.At} }
+func (c Choice) held() held { return held{on: c.Enabled, since: c.At} }
 
-func (e Email) held() held { return held{e.Status == Subscribed, e.At} }
+func (q QuietChoice) held() held { return held{on: q.IsNone(), since: q.At} }
 
-func (d Device) held() held { return held{d.Enabled, orElse(d.SwitchedAt, d.UpdatedAt)} }
+func (e Email) held() held {
+	return held{on: e.Status == Subscribed, since: e.At, asks: e.Status == PendingConfirmation}
+}
+
+func (d Device) held() held { return held{on: d.Enabled, since: orElse(d.SwitchedAt, d.UpdatedAt)} }
 
 func (d Device) heldFor(key ChannelKey) held {
 	on, switched := d.Channels[key]
-	return held{on || !switched, d.UpdatedAt}
+	return held{on: on || !switched, since: d.UpdatedAt}
 }
 
 // later compares one decision with those that hold.
@@ -121,11 +126,12 @@ type later struct {
 	superseded bool
 }
 
-// counts on top of what is expected to hold; off also on top of what lets us send and is not applied yet, as that may come to
-// nothing.
+// counts on top of what is expected to hold; off also on top of what lets us send, or asks to, and is not applied yet, as that may
+// come to nothing.
 func (l *later) counts(on bool, expected, applied held) bool {
-	wins := l.beats(on, expected) || !on && expected.on && expected != applied
-	l.superseded = l.superseded || !wins && on != expected.on
+	more := expected.on || expected.asks
+	wins := l.beats(on, expected) || !on && more && expected != applied
+	l.superseded = l.superseded || !wins && (on != expected.on || !on && more)
 	return wins
 }
 

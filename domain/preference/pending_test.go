@@ -52,6 +52,42 @@ func TestAWithdrawalMadeElsewhereBeforeAGrantThatIsUnderWay(t *testing.T) {
 	}
 }
 
+// A subscription that waits to be confirmed is no grant yet, and will be one by a link. What was withdrawn between two requests for it
+// must not be lost when the later one is taken back: the link of the first would still subscribe.
+func TestAWithdrawalMadeElsewhereBetweenTwoRequestsThatHaveToBeConfirmed(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		later  func(*testing.T, *shelf)
+		want   EmailStatus
+		events []consent.Event
+	}{
+		"the later one is taken back": {func(t *testing.T, s *shelf) { s.compensate(t) }, Unsubscribed, []consent.Event{consent.Requested, consent.Applied}},
+		"it is applied":               {func(t *testing.T, s *shelf) { s.finish(t) }, PendingConfirmation, []consent.Event{consent.Requested, consent.Compensated}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := shelfOf(confirming(t))
+			s.accept(t, setEmail(t, Subscribed))
+			s.finish(t)
+			withdrawn := s.now.Add(time.Second)
+			s.tick(2 * time.Second)
+			again := s.accept(t, setEmail(t, Subscribed))
+			s.tick(time.Second)
+			require.NoError(t, s.hears(t, setEmail(t, Unsubscribed), withdrawn))
+			require.Equal(t, PendingConfirmation, s.load("").EmailState(s.now).Status, "what is later counts")
+			tc.later(t, s)
+			s.workOn(t, again+1)
+			require.Equal(t, tc.want, s.preferences().Email().Status)
+			require.Equal(t, tc.events, s.events(t, again+1))
+			if tc.want == PendingConfirmation {
+				require.Equal(t, "superseded", s.op(again+1).Reason.Code)
+			}
+			require.ErrorIs(t, s.hears(t, setEmail(t, Unsubscribed), start.Add(-time.Second)), fault.New(fault.Conflict, map[bool]string{true: "superseded", false: "unchanged"}[tc.want == PendingConfirmation], ""),
+				"one from before all of it")
+		})
+	}
+}
+
 // Nor may it be lost with two grants under way of which one was made before it and goes through, and the later one does not.
 func TestAWithdrawalMadeElsewhereBetweenTwoGrantsThatAreUnderWay(t *testing.T) {
 	t.Parallel()
