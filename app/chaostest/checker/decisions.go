@@ -140,7 +140,7 @@ func (k *check) heard(p *person, t *told, a outcome) {
 			return
 		}
 	}
-	if a.Reason == "unknown_device" && !p.surelyHas(t) {
+	if p.toldOfNoDevice(t, a) && !p.surelyHas(t) {
 		return
 	}
 	if a.Outcome == "ignored" {
@@ -170,6 +170,18 @@ func (k *check) heard(p *person, t *told, a outcome) {
 // for it, does not say whether it gets anything at all.
 func (o *operation) decides(path string) bool {
 	return !strings.HasPrefix(path, devicePath) || o.asked == nil || o.asked.enabled != nil || o.asked.release
+}
+
+// toldOfNoDevice tells that nobody had the token by this answer, or by what it repeats. While a registration is under way that may change
+// again; what the provider holds is compared later.
+func (p *person) toldOfNoDevice(t *told, a outcome) bool {
+	if a.Outcome != "duplicate" {
+		return a.Reason == "unknown_device"
+	}
+	return t.token != "" && !slices.ContainsFunc(p.deliveries(t), func(c *Call) bool {
+		first, answered := (&told{call: c}).answer()
+		return answered && first.Outcome != "duplicate" && first.Reason != "unknown_device"
+	})
 }
 
 // surelyHas tells that the device had the token all the time while the call was made.

@@ -87,6 +87,24 @@ func TestADeviceThatWasHeardOfAndNotSwitched(t *testing.T) {
 	s := phoneAndNews(t)
 	s.provider("unsubscribed", "never registered", s.now, `{"outcome":"ignored","reason":"unknown_device"}`)
 	require.Empty(t, s.judged().broken(), "a token of nobody's")
+
+	// The device gets another token, which is taken back after all.
+	s = phoneAndNews(t)
+	s.entry("ada", "requested", "op-r", 5, "grant", nil, 4, "")
+	s.edit("ada", 8, func(e map[string]any) {
+		e["after"] = map[string]any{"devices.phone": map[string]any{"enabled": true, "token_fingerprint": Fingerprint("u")}}
+	})
+	at := s.now.Add(time.Second)
+	for _, answer := range []string{`{"outcome":"ignored","reason":"unknown_device"}`, `{"outcome":"duplicate"}`} {
+		s.provider("unsubscribed", "t", at, answer).Body = json.RawMessage(fmt.Sprintf(`{"id":"e","type":"subscription.unsubscribed","external_id":"ada","timestamp":%d,"subscription":{"token":"t"}}`, at.Unix()))
+	}
+	s.entry("ada", "compensated", "op-r", 5, "grant", nil, 4, "timeout")
+	for i := 8; i < 10; i++ {
+		s.edit("ada", i, func(e map[string]any) { e["origin"] = map[string]any{"source": "push"} })
+	}
+	require.Empty(t, s.judged().broken())
+	s.calls[len(s.calls)-2].Answer = json.RawMessage(`{"events":[{"outcome":"unchanged"}]}`)
+	require.Equal(t, []string{RuleHeard}, s.judged().broken(), "it was known then")
 }
 
 func TestADeviceThatIsGone(t *testing.T) {
