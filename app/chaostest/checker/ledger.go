@@ -134,7 +134,7 @@ func (r *request) facts() map[string]any {
 		}
 	}
 	if r.email != "" {
-		out["email.marketing"] = r.email
+		out[emailPath] = r.email
 	}
 	return out
 }

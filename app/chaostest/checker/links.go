@@ -115,7 +115,7 @@ func (c *Call) urlOf(answer *struct {
 func (p *person) unsubscribedBetween(from, to time.Time) bool {
 	for _, o := range p.order {
 		at := o.requested.At
-		if o.requested.After["email.marketing"] == "unsubscribed" && o.kind == "withdrawal" && !at.Before(from) && !at.After(to) {
+		if o.requested.After[emailPath] == "unsubscribed" && o.kind == "withdrawal" && !at.Before(from) && !at.After(to) {
 			return true
 		}
 	}

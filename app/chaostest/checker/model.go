@@ -107,7 +107,7 @@ func (p *preferences) applyFacts(after map[string]any) {
 			p.Channels[key] = on
 		} else if path == "push.enabled" && isBool {
 			p.Push = on
-		} else if status, is := value.(string); path == "email.marketing" && is {
+		} else if status, is := value.(string); path == emailPath && is {
 			p.Email = status
 		}
 	}

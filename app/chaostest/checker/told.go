@@ -67,7 +67,7 @@ func (t *told) generic(body []byte) *told {
 		t.items["push.channels."+key] = bool(on)
 	}
 	if s := e.Data.Email.Marketing.Status; s != "" {
-		t.items["email.marketing"] = s
+		t.items[emailPath] = s
 	}
 	return t
 }
@@ -90,7 +90,7 @@ func (t *told) braze(body []byte, groups map[string]string) *told {
 	}
 	on := e.Status != "Unsubscribed"
 	if strings.HasSuffix(e.Type, ".GlobalStateChange") {
-		t.items["email.marketing"] = map[bool]string{true: "subscribed", false: "unsubscribed"}[on]
+		t.items[emailPath] = map[bool]string{true: "subscribed", false: "unsubscribed"}[on]
 		return t
 	}
 	for channel, id := range groups {
@@ -166,7 +166,7 @@ func (t *told) asks(after map[string]any) *request {
 			r.device, r.enabled = id, &on
 		case path == "push.enabled":
 			r.push = &on
-		case path == "email.marketing":
+		case path == emailPath:
 			r.email, _ = value.(string)
 		}
 	}
