@@ -161,8 +161,8 @@ type Outcomes interface {
 	// has settled it receives it first, as it was stored, and need not look. Call stop when no longer interested.
 	Watch(operation string) (done <-chan preference.Operation, stop func())
 
-	// Announce tells every watcher, in every process, that the operation has settled or was parked. Best effort: who
-	// misses it finds out by looking.
+	// Announce tells watchers that the operation has settled or was parked: those in this process, or else those in all
+	// others. Best effort: who misses it finds out by looking, which a watch does by itself.
 	Announce(ctx context.Context, op preference.Operation)
 }
 

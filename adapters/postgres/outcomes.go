@@ -27,12 +27,15 @@ func (db *DB) Watch(operation string) (done <-chan preference.Operation, stop fu
 	return db.outcomes.watch(operation)
 }
 
-// Announce implements ports.Outcomes. Watchers in this process know when it returns. The others are told beside it, many
-// outcomes at once when there are many, and never in the transaction that is told about: NOTIFY takes a lock on the whole
-// database while its transaction commits, and commits of all customers would queue for it.
+// Announce implements ports.Outcomes. Watchers in this process know when it returns. Only where there is none are the other
+// processes told: whoever asked for the change waits in one place, and who has asked for it again meanwhile in another one
+// finds out by looking. They are told beside it, many outcomes at once when there are many, and never in the transaction that
+// is told about: NOTIFY takes a lock on the whole database while its transaction commits, and commits of all customers would
+// queue for it.
 func (db *DB) Announce(_ context.Context, op preference.Operation) {
-	db.outcomes.wake(op.ID, &op)
-	db.outcomes.announce(op.ID)
+	if !db.outcomes.wake(op.ID, &op) {
+		db.outcomes.announce(op.ID)
+	}
 }
 
 // notify tells every process that listens.
@@ -120,10 +123,11 @@ func (o *outcomes) watch(operation string) (<-chan preference.Operation, func())
 	}
 }
 
-// wake tells everyone who watches the operation, and hands it over where it is known.
-func (o *outcomes) wake(operation string, op *preference.Operation) {
+// wake tells everyone who watches the operation, and hands it over where it is known. It answers whether there was anybody.
+func (o *outcomes) wake(operation string, op *preference.Operation) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	watched := len(o.watchers[operation]) > 0
 	for done := range o.watchers[operation] {
 		if op != nil {
 			done <- *op // there is room for one, and nothing else is ever sent
@@ -131,6 +135,7 @@ func (o *outcomes) wake(operation string, op *preference.Operation) {
 		close(done)
 	}
 	delete(o.watchers, operation)
+	return watched
 }
 
 func (o *outcomes) watched() []string {

@@ -17,6 +17,7 @@ func Outcomes(t *testing.T, open func(*testing.T) (here, there Store)) {
 	for name, test := range map[string]func(t *testing.T, here, there Store){
 		"an announcement reaches every watcher here":      announcedHere,
 		"an announcement reaches watchers elsewhere":      announcedThere,
+		"who waits in a second place finds out":           watchedTwice,
 		"a lost announcement is made up for":              announcementLost,
 		"a parked operation is an outcome":                parkedIsOutcome,
 		"who comes late finds out":                        watchedLate,
@@ -57,6 +58,19 @@ func announcedThere(t *testing.T, here, there Store) {
 	Apply(t, there, ada, r)
 	there.Announce(t.Context(), preference.Operation{ID: r.ID})
 	within(t, soon, done, "the watcher in another process")
+}
+
+// watchedTwice is for a change that is asked for again elsewhere while it is waited for here.
+func watchedTwice(t *testing.T, here, there Store) {
+	r := Subscribe(ada)
+	mine, stop := here.Watch(r.ID)
+	defer stop()
+	again, stopAgain := there.Watch(r.ID)
+	defer stopAgain()
+	Apply(t, here, ada, r)
+	here.Announce(t.Context(), preference.Operation{ID: r.ID})
+	within(t, soon, mine, "the watcher in the process that settled it")
+	within(t, soon, again, "the watcher in another process")
 }
 
 func announcementLost(t *testing.T, here, there Store) {
