@@ -82,15 +82,14 @@ func save(tx *gorm.DB, was preference.Standing, account *preference.Account) err
 }
 
 func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) error {
-	var encoded [4]string
-	for i, v := range []any{op.Before, op.After, op.Origin, op.Change} {
-		text, err := encode(v)
-		if err != nil {
-			return err
-		}
-		encoded[i] = text
+	before, err := encode(op.Before)
+	if err != nil {
+		return err
 	}
-	before, after, origin, change := encoded[0], encoded[1], encoded[2], encoded[3]
+	after, err := encode(op.After)
+	if err != nil {
+		return err
+	}
 	var reason any
 	if op.Reason != nil {
 		text, err := encode(op.Reason)
@@ -100,6 +99,14 @@ func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) e
 		reason = text
 	}
 	if isNew {
+		origin, err := encode(op.Origin)
+		if err != nil {
+			return err
+		}
+		change, err := encode(op.Change)
+		if err != nil {
+			return err
+		}
 		w.one(`INSERT INTO operations (id, customer_id, number, kind, status, source, actor_type, actor_id, origin, change, targets,
 			accepted_at, deadline, started_at, settled_at, before, after, reason, decision, idempotency_key, fingerprint, run,
 			decided_at, cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
