@@ -118,10 +118,6 @@ func (c *Connection) Start(ctx context.Context, r ports.Run) error {
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.StartTimeout)
 	defer cancel()
-	targets := make([]string, len(r.Targets))
-	for i, t := range r.Targets {
-		targets[i] = string(t)
-	}
 	options := client.StartWorkflowOptions{
 		ID:                                       preferences.WorkflowID(r.Customer, r.Number),
 		TaskQueue:                                preferences.TaskQueue,
@@ -130,7 +126,7 @@ func (c *Connection) Start(ctx context.Context, r ports.Run) error {
 		StaticSummary:                            fmt.Sprintf("%s: %s", r.Kind, r.Summary),
 		TypedSearchAttributes: temporal.NewSearchAttributes(
 			preferences.AttrOperation.ValueSet(r.Operation), preferences.AttrKind.ValueSet(string(r.Kind)),
-			preferences.AttrSource.ValueSet(string(r.Source)), preferences.AttrTargets.ValueSet(targets)),
+			preferences.AttrSource.ValueSet(string(r.Source)), preferences.AttrTargets.ValueSet(preferences.TargetSet(r.Targets))),
 	}
 	err := c.start(ctx, options, preferences.ChangeWorkflow, preferences.InputFor(r))
 	var open *serviceerror.WorkflowExecutionAlreadyStarted

@@ -20,7 +20,9 @@
 package preferences
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -76,14 +78,27 @@ func WorkflowID(customer preference.CustomerID, run int64) string {
 	return "preferences/" + customer.Pseudonym() + "/" + strconv.FormatInt(run, 10)
 }
 
-// Search attributes that make runs findable in the Temporal UI. None holds personal data.
+// Search attributes that make runs findable in the Temporal UI. None holds personal data. The targets are one keyword and
+// not a list of them, which costs Temporal more than all the others together; see TargetSet for how to find one.
 var (
 	AttrOperation = temporal.NewSearchAttributeKeyKeyword("AccordOperation")
 	AttrKind      = temporal.NewSearchAttributeKeyKeyword("AccordKind")
 	AttrSource    = temporal.NewSearchAttributeKeyKeyword("AccordSource")
-	AttrTargets   = temporal.NewSearchAttributeKeyKeywordList("AccordTargets")
+	AttrTargets   = temporal.NewSearchAttributeKeyKeyword("AccordTargetSet")
 	AttrOutcome   = temporal.NewSearchAttributeKeyKeyword("AccordOutcome")
 )
+
+// TargetSet names targets in one word, the one that the fewest changes concern first: runs that reach the push provider
+// are found by STARTS_WITH "push", those that do not by the other few there are.
+func TargetSet(targets []preference.Target) string {
+	var names []string
+	for _, t := range []preference.Target{preference.Push, preference.CMP, preference.CRM} {
+		if slices.Contains(targets, t) {
+			names = append(names, string(t))
+		}
+	}
+	return strings.Join(names, ",")
+}
 
 // Outcomes as details and results show them. AttrOutcome shows those that somebody would look for: needs_attention,
 // compensating and compensated. Without one of them, the run's own status tells: Running, or Completed for applied.

@@ -226,13 +226,9 @@ func (r *run) announce(plan Plan) {
 		r.first = false
 		return
 	}
-	targets := make([]string, len(plan.Targets))
-	for i, t := range plan.Targets {
-		targets[i] = string(t)
-	}
 	// A failure here is a bug in the names, shown by the worker's log; it must not stop a change.
 	if err := workflow.UpsertTypedSearchAttributes(r.ctx, AttrOperation.ValueSet(plan.Operation), AttrKind.ValueSet(string(plan.Kind)),
-		AttrSource.ValueSet(string(plan.Source)), AttrTargets.ValueSet(targets), AttrOutcome.ValueUnset()); err != nil {
+		AttrSource.ValueSet(string(plan.Source)), AttrTargets.ValueSet(TargetSet(plan.Targets)), AttrOutcome.ValueUnset()); err != nil {
 		workflow.GetLogger(r.ctx).Error("search attributes not set", "error", err)
 	}
 }
