@@ -56,7 +56,7 @@ func BenchmarkAccept(b *testing.B) {
 	for _, clients := range clientCounts {
 		measured := rounds(b, clients, min(window(b), longest), watched, contenders)
 		table.add(clients, contenders, measured)
-		notes = append(notes, goal(b, fmt.Sprintf("withdrawals at %d clients, throughput", clients), ratio(measured[2], measured[0], rate), .5, false))
+		notes = append(notes, goal(b, fmt.Sprintf("withdrawals at %d clients, throughput", clients), ratios(measured[2], measured[0], rate), .5, false))
 	}
 	notes = append(notes, fmt.Sprintf("statements of one acceptance: %s", strings.Join(transaction.names(), ", ")))
 	b.ReportMetric(0, "ns/op")

@@ -208,10 +208,10 @@ func (r *inboxRig) compareReads(b *testing.B) {
 	}
 	measured := rounds(b, readsAt, window(b), r.watched, contenders)
 	notes := []string{
-		goal(b, "signed-in feed to bare handler", ratio(measured[2], measured[0], rate), .7, false),
-		goal(b, "deep page to bare handler", ratio(measured[3], measured[0], rate), .7, false),
-		goal(b, "anonymous feed to constant", ratio(measured[8], measured[1], rate), .8, false),
-		goal(b, "anonymous 304 to constant", ratio(measured[9], measured[1], rate), .8, false),
+		goal(b, "signed-in feed to bare handler", ratios(measured[2], measured[0], rate), .7, false),
+		goal(b, "deep page to bare handler", ratios(measured[3], measured[0], rate), .7, false),
+		goal(b, "anonymous feed to constant", ratios(measured[8], measured[1], rate), .8, false),
+		goal(b, "anonymous 304 to constant", ratios(measured[9], measured[1], rate), .8, false),
 	}
 	r.print(b, readsAt, contenders, measured, notes)
 }

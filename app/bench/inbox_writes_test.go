@@ -48,8 +48,8 @@ func (r *inboxRig) compareWrites(b *testing.B) {
 	for _, clients := range []int{1, readsAt} {
 		measured := rounds(b, clients, window(b), r.watched, contenders)
 		notes = append(notes,
-			goal(b, fmt.Sprintf("acknowledge at %d clients to the same rows", clients), ratio(measured[2], measured[1], rate), .5, false),
-			goal(b, fmt.Sprintf("publish at %d clients to the same rows", clients), ratio(measured[4], measured[3], rate), .5, false))
+			goal(b, fmt.Sprintf("acknowledge at %d clients to the same rows", clients), ratios(measured[2], measured[1], rate), .5, false),
+			goal(b, fmt.Sprintf("publish at %d clients to the same rows", clients), ratios(measured[4], measured[3], rate), .5, false))
 		r.print(b, clients, contenders, measured, nil)
 	}
 	fmt.Fprintln(os.Stdout, strings.Join(notes, "\n"))

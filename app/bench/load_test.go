@@ -92,7 +92,7 @@ func (c contender) keep(ctx context.Context, clients int, long time.Duration) (t
 func rounds(b *testing.B, clients int, window time.Duration, watched processes, contenders []contender) [][]round {
 	b.Helper()
 	out := make([][]round, len(contenders))
-	for i := range turns {
+	for i := range *turns {
 		for j := range contenders {
 			at := (i + j) % len(contenders)
 			if i%2 == 1 {
@@ -122,13 +122,16 @@ func median(rs []round, read func(round) float64) float64 {
 	return middle(values)
 }
 
-// ratio is the median of the rounds' own ratios: both sides of each were measured within moments of each other.
-func ratio(of, to []round, read func(round) float64) float64 {
+// ratio is the median of the rounds' own ratios.
+func ratio(of, to []round, read func(round) float64) float64 { return middle(ratios(of, to, read)) }
+
+// ratios are those of the rounds: both sides of each were measured within moments of each other.
+func ratios(of, to []round, read func(round) float64) []float64 {
 	values := make([]float64, len(of))
 	for i := range of {
 		values[i] = read(of[i]) / read(to[i])
 	}
-	return middle(values)
+	return values
 }
 
 func middle(values []float64) float64 {

@@ -81,8 +81,8 @@ func BenchmarkSaga(b *testing.B) {
 		for _, i := range []int{useCaseAt, httpAt} {
 			for _, base := range []int{strict, ordinary} {
 				what := fmt.Sprintf("%s at %d clients to %s, ", contenders[i].name, clients, contenders[base].name)
-				notes = append(notes, goal(b, what+"throughput", ratio(measured[i], measured[base], rate), .9, false),
-					goal(b, what+"p50", ratio(measured[i], measured[base], millis(.5)), 1.2, true))
+				notes = append(notes, goal(b, what+"throughput", ratios(measured[i], measured[base], rate), .9, false),
+					goal(b, what+"p50", ratios(measured[i], measured[base], millis(.5)), 1.2, true))
 			}
 		}
 	}
