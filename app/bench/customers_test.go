@@ -38,7 +38,7 @@ type people struct {
 }
 
 // enough customers for the longest benchmark on a fast machine.
-const enough = 200_000
+func enough() int { return 70_000 * max(3, *turns) }
 
 // settle puts the people into a database.
 func settle(b *testing.B, url, prefix string, allOn bool, catalogue *preference.Catalogue) *people {
@@ -65,7 +65,7 @@ func settle(b *testing.B, url, prefix string, allOn bool, catalogue *preference.
 func dataKeys(b *testing.B, prefix string) [][]byte {
 	b.Helper()
 	ring := ledgerKeys(b)
-	out := make([][]byte, enough)
+	out := make([][]byte, enough())
 	for i := range out {
 		var err error
 		out[i], err = ring.Wrap(chainOf(fmt.Sprint(prefix, i+1)), consent.Key{1})
@@ -119,8 +119,8 @@ func (p *people) id(n int64) string { return p.prefix + strconv.FormatInt(n, 10)
 // next is somebody who has not been asked yet; promotions tells what they have switched on now.
 func (p *people) next() (n int64, promotions bool, err error) {
 	n = p.last.Add(1)
-	if n > enough {
-		err = fmt.Errorf("all %d customers are used up; use a shorter -benchtime", enough)
+	if n > int64(enough()) {
+		err = fmt.Errorf("all %d customers are used up; use a shorter -benchtime", enough())
 	}
 	return n, p.allOn || n%2 == 0, err
 }
