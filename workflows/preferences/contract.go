@@ -79,7 +79,7 @@ func WorkflowID(customer preference.CustomerID, run int64) string {
 }
 
 // Search attributes that make runs findable in the Temporal UI. None holds personal data. The targets are one keyword and
-// not a list of them, which costs Temporal more than all the others together; see TargetSet for how to find one.
+// not a list of them, which costs Temporal as much as all the others together; see TargetSet for how to find one.
 var (
 	AttrOperation = temporal.NewSearchAttributeKeyKeyword("AccordOperation")
 	AttrKind      = temporal.NewSearchAttributeKeyKeyword("AccordKind")
