@@ -124,9 +124,7 @@ func (c *Connection) Start(ctx context.Context, r ports.Run) error {
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		EnableEagerStart:                         true, // the first task comes with the answer when a worker is in this process
 		StaticSummary:                            fmt.Sprintf("%s: %s", r.Kind, r.Summary),
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			preferences.AttrOperation.ValueSet(r.Operation), preferences.AttrKind.ValueSet(string(r.Kind)),
-			preferences.AttrSource.ValueSet(string(r.Source)), preferences.AttrTargets.ValueSet(preferences.TargetSet(r.Targets))),
+		TypedSearchAttributes:                    temporal.NewSearchAttributes(preferences.AttributesOf(r.Operation, r.Kind, r.Source, r.Targets)...),
 	}
 	err := c.start(ctx, options, preferences.ChangeWorkflow, preferences.InputFor(r))
 	var open *serviceerror.WorkflowExecutionAlreadyStarted

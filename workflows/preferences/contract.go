@@ -79,7 +79,7 @@ func WorkflowID(customer preference.CustomerID, run int64) string {
 }
 
 // Search attributes that make runs findable in the Temporal UI. None holds personal data. The targets are one keyword and
-// not a list of them, which costs Temporal as much as all the others together; see TargetSet for how to find one.
+// not a list of them, which costs Temporal as much as all the others together; see targetSet for how to find one.
 var (
 	AttrOperation = temporal.NewSearchAttributeKeyKeyword("AccordOperation")
 	AttrKind      = temporal.NewSearchAttributeKeyKeyword("AccordKind")
@@ -88,9 +88,15 @@ var (
 	AttrOutcome   = temporal.NewSearchAttributeKeyKeyword("AccordOutcome")
 )
 
-// TargetSet names targets in one word, the one that the fewest changes concern first: runs that reach the push provider
-// are found by STARTS_WITH "push", those that do not by the other few there are.
-func TargetSet(targets []preference.Target) string {
+// AttributesOf a run while it works on an operation. AttrOutcome is apart, as it is left out in the ordinary course.
+func AttributesOf(operation string, kind preference.Kind, source preference.Source, targets []preference.Target) []temporal.SearchAttributeUpdate {
+	return []temporal.SearchAttributeUpdate{AttrOperation.ValueSet(operation), AttrKind.ValueSet(string(kind)),
+		AttrSource.ValueSet(string(source)), AttrTargets.ValueSet(targetSet(targets))}
+}
+
+// targetSet names targets in one word, the push provider first: runs that reach it are found by STARTS_WITH "push", those
+// that reach the CMP by one of four words. Nearly all reach the CRM.
+func targetSet(targets []preference.Target) string {
 	var names []string
 	for _, t := range []preference.Target{preference.Push, preference.CMP, preference.CRM} {
 		if slices.Contains(targets, t) {

@@ -227,8 +227,8 @@ func (r *run) announce(plan Plan) {
 		return
 	}
 	// A failure here is a bug in the names, shown by the worker's log; it must not stop a change.
-	if err := workflow.UpsertTypedSearchAttributes(r.ctx, AttrOperation.ValueSet(plan.Operation), AttrKind.ValueSet(string(plan.Kind)),
-		AttrSource.ValueSet(string(plan.Source)), AttrTargets.ValueSet(TargetSet(plan.Targets)), AttrOutcome.ValueUnset()); err != nil {
+	attributes := append(AttributesOf(plan.Operation, plan.Kind, plan.Source, plan.Targets), AttrOutcome.ValueUnset())
+	if err := workflow.UpsertTypedSearchAttributes(r.ctx, attributes...); err != nil {
 		workflow.GetLogger(r.ctx).Error("search attributes not set", "error", err)
 	}
 }

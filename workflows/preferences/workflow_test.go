@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
@@ -168,6 +169,28 @@ func TestQueuedChangesAreSettledByTheSameRunInOrder(t *testing.T) {
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, []string{"begin op1", "reach cmp", "reach crm", "reach push", "commit op1",
 		"begin op2", "reach cmp", "reach crm", "reach push", "commit op2"}, s.seen())
+}
+
+// Operators find a run by the change it is at.
+func TestARunIsFoundByTheChangeItGoesOnWith(t *testing.T) {
+	t.Parallel()
+	s := &script{next: map[string]string{"op1": "op2"}}
+	s.plan("op1", "reach", preference.Grant)
+	s.plan("op2", "reach", preference.Withdrawal)
+	second := s.plans["op2"]
+	second.Source, second.Targets = preference.FromCRM, []preference.Target{preference.CRM, preference.CMP}
+	s.plans["op2"] = second
+	env := s.env(t)
+	var found temporal.SearchAttributes
+	env.OnUpsertTypedSearchAttributes(mock.Anything).Run(func(args mock.Arguments) { found = args.Get(0).(temporal.SearchAttributes) }).Return(nil).Once()
+	run(env, "op1")
+	require.NoError(t, env.GetWorkflowError())
+	for attribute, want := range map[temporal.SearchAttributeKeyKeyword]string{preferences.AttrOperation: "op2", preferences.AttrKind: "withdrawal",
+		preferences.AttrSource: "crm", preferences.AttrTargets: "cmp,crm"} {
+		got, set := found.GetKeyword(attribute)
+		require.True(t, set, attribute.GetName())
+		require.Equal(t, want, got, attribute.GetName())
+	}
 }
 
 // committedWithPush is a world in which the push provider is the last one reached, and op2 waits behind op1.
