@@ -82,11 +82,7 @@ func save(tx *gorm.DB, was preference.Standing, account *preference.Account) err
 }
 
 func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) error {
-	before, err := encode(op.Before)
-	if err != nil {
-		return err
-	}
-	after, err := encode(op.After)
+	states, err := encodeAll(op.Before, op.After)
 	if err != nil {
 		return err
 	}
@@ -99,11 +95,7 @@ func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) e
 		reason = text
 	}
 	if isNew {
-		origin, err := encode(op.Origin)
-		if err != nil {
-			return err
-		}
-		change, err := encode(op.Change)
+		asked, err := encodeAll(op.Origin, op.Change)
 		if err != nil {
 			return err
 		}
@@ -111,14 +103,14 @@ func saveOperation(w *writes, op *preference.Operation, run int64, isNew bool) e
 			accepted_at, deadline, started_at, settled_at, before, after, reason, decision, idempotency_key, fingerprint, run,
 			decided_at, cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			op.ID, string(op.Customer), op.Number, string(op.Kind), string(op.Status), string(op.Source), op.Actor.Type, op.Actor.ID,
-			origin, change, textArray(op.Targets), nullable(op.AcceptedAt), nullable(op.Deadline), nullable(op.StartedAt),
-			nullable(op.SettledAt), before, after, reason, orNull(op.Decision), orNull(op.Key), orNull(op.Fingerprint), run,
+			asked[0], asked[1], textArray(op.Targets), nullable(op.AcceptedAt), nullable(op.Deadline), nullable(op.StartedAt),
+			nullable(op.SettledAt), states[0], states[1], reason, orNull(op.Decision), orNull(op.Key), orNull(op.Fingerprint), run,
 			nullable(op.DecidedAt), orNull(op.Cause))
 		return nil
 	}
 	w.one(`UPDATE operations SET status = ?, before = ?, after = ?, reason = ?, decision = ?, idempotency_key = ?, fingerprint = ?,
 		started_at = coalesce(started_at, ?), settled_at = ?, run = greatest(run, ?) WHERE id = ?`,
-		string(op.Status), before, after, reason, orNull(op.Decision), orNull(op.Key), orNull(op.Fingerprint),
+		string(op.Status), states[0], states[1], reason, orNull(op.Decision), orNull(op.Key), orNull(op.Fingerprint),
 		nullable(op.StartedAt), nullable(op.SettledAt), run, op.ID)
 	return nil
 }

@@ -95,6 +95,17 @@ func encode(v any) (string, error) {
 	return string(b), err
 }
 
+// encodeAll is encode for several, in their order.
+func encodeAll(values ...any) (texts []string, err error) {
+	texts = make([]string, len(values))
+	for i, v := range values {
+		if texts[i], err = encode(v); err != nil {
+			return nil, err
+		}
+	}
+	return texts, nil
+}
+
 // textArray is a text[] literal of words that need no quotes.
 func textArray(targets []preference.Target) string {
 	words := make([]string, len(targets))

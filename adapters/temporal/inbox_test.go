@@ -37,13 +37,7 @@ func TestMain(m *testing.M) { stacktest.Main(m) }
 
 func TestTheInboxOnARealServer(t *testing.T) {
 	t.Parallel()
-	address, namespace := stacktest.TemporalNamespace(t)
-	c, err := temporal.Connect(temporal.Config{Address: address, Namespace: namespace, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
-	require.NoError(t, c.Setup(ctx))
+	ctx, c := setUp(t)
 	require.NoError(t, c.Setup(ctx), "repeating it changes nothing")
 	for id, every := range map[string]time.Duration{inbox.PullSchedule: 20 * time.Second, ledger.SealSchedule: time.Minute, inbox.CleanUpSchedule: 10 * time.Minute} {
 		s, err := c.Client().ScheduleClient().GetHandle(ctx, id).Describe(ctx)
@@ -113,6 +107,19 @@ func TestTheInboxOnARealServer(t *testing.T) {
 		require.NoError(t, started.Get(ctx, nil))
 		keep(t, c.Client(), id, id)
 	}
+}
+
+// setUp connects to a namespace of the test's own and makes there what Accord needs.
+func setUp(t *testing.T) (context.Context, *temporal.Connection) {
+	t.Helper()
+	address, namespace := stacktest.TemporalNamespace(t)
+	c, err := temporal.Connect(temporal.Config{Address: address, Namespace: namespace, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	require.NoError(t, c.Setup(ctx))
+	return ctx, c
 }
 
 func keep(t *testing.T, c client.Client, name, id string) {

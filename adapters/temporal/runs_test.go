@@ -2,14 +2,12 @@ package temporal_test
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
 
-	"accord/adapters/devstack/stacktest"
 	"accord/adapters/temporal"
 	"accord/domain/preference"
 	"accord/ports"
@@ -18,13 +16,7 @@ import (
 // Nobody works on the runs, so each stays as it was started.
 func TestRunsAreFoundByWhatTheyAreAbout(t *testing.T) {
 	t.Parallel()
-	address, namespace := stacktest.TemporalNamespace(t)
-	c, err := temporal.Connect(temporal.Config{Address: address, Namespace: namespace, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	require.NoError(t, c.Setup(ctx))
+	ctx, c := setUp(t)
 	for _, r := range []ports.Run{
 		{Customer: "ada", Number: 1, Operation: "op_1", Kind: preference.Grant, Source: preference.FromApp, Targets: preference.Targets},
 		{Customer: "grace", Number: 1, Operation: "op_2", Kind: preference.Withdrawal, Source: preference.FromCRM, Targets: []preference.Target{preference.CMP, preference.Push}},
@@ -40,16 +32,16 @@ func TestRunsAreFoundByWhatTheyAreAbout(t *testing.T) {
 		`AccordTargetSet = "push,cmp,crm"`:           1,
 		`AccordTargetSet IN ("cmp,crm", "push,cmp")`: 2,
 	} {
-		require.NoError(t, found(ctx, c, namespace, query, want))
+		require.NoError(t, found(ctx, c, query, want))
 	}
 }
 
 // found waits until the query finds so many runs: Temporal lists what it has started a little later.
-func found(ctx context.Context, c *temporal.Connection, namespace, query string, want int64) error {
+func found(ctx context.Context, c *temporal.Connection, query string, want int64) error {
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for {
-		out, err := c.Client().CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace, Query: query})
+		out, err := c.Client().CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
 		if err != nil || out.GetCount() == want {
 			return err
 		}
