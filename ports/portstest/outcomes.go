@@ -18,6 +18,7 @@ func Outcomes(t *testing.T, open func(*testing.T) (here, there Store)) {
 		"an announcement reaches every watcher here":      announcedHere,
 		"an announcement reaches watchers elsewhere":      announcedThere,
 		"who waits in a second place finds out":           watchedTwice,
+		"word travels, where it is needed":                wordTravels,
 		"a lost announcement is made up for":              announcementLost,
 		"a parked operation is an outcome":                parkedIsOutcome,
 		"who comes late finds out":                        watchedLate,
@@ -71,6 +72,41 @@ func watchedTwice(t *testing.T, here, there Store) {
 	here.Announce(t.Context(), preference.Operation{ID: r.ID})
 	within(t, soon, mine, "the watcher in the process that settled it")
 	within(t, soon, again, "the watcher in another process")
+}
+
+// wordTravels announces what is not stored, so that nobody can find it by looking. There is told of what nobody waits for
+// here, and of nothing else.
+func wordTravels(t *testing.T, here, there Store) {
+	tellThere := func(operation string) {
+		done, stop := there.Watch(operation)
+		defer stop()
+		again := time.NewTicker(20 * time.Millisecond) // there may not listen yet
+		defer again.Stop()
+		late := time.After(soon)
+		for {
+			here.Announce(t.Context(), preference.Operation{ID: operation})
+			select {
+			case <-done:
+				return
+			case <-late:
+				t.Fatalf("the watcher of %s in another process was not told", operation)
+			case <-again.C:
+			}
+		}
+	}
+	tellThere("op-x")
+	mine, stop := here.Watch("op-y")
+	defer stop()
+	again, stopAgain := there.Watch("op-y")
+	defer stopAgain()
+	here.Announce(t.Context(), preference.Operation{ID: "op-y"})
+	within(t, soon, mine, "the watcher in the process that announced it")
+	tellThere("op-z") // which comes after whatever was said before
+	select {
+	case <-again:
+		t.Fatal("told of what somebody waited for where it was announced")
+	default:
+	}
 }
 
 func announcementLost(t *testing.T, here, there Store) {
